@@ -1,0 +1,1 @@
+"""The small agent on the Norwegian core, the contract it speaks and the client that reaches it; it knows nothing of AWS."""

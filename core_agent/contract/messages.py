@@ -1,0 +1,232 @@
+"""Every command and every report, as frozen data; it must not know how they travel or who carries them out.
+
+Units are in the names: ``_s`` seconds, ``_ms`` milliseconds, ``_percent`` of the full amount. A report states what *is*
+on the core at the moment of the answer, never what was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.contract.shapes import Range
+
+
+Count = Annotated[int, Range(0, 2**53)]
+Percent = Annotated[int, Range(0, 100)]
+
+
+class Lifecycle(StrEnum):
+    """What the cloud says of one seat. The Lambdas translate AWS's fifteen states into these four."""
+
+    JOINING = "joining"  # being launched: may enroll; its launch waits for it to become active
+    SERVING = "serving"  # in service: should carry traffic
+    RESTING = "resting"  # standby or warm pool: keeps its peer, carries no traffic
+    LEAVING = "leaving"  # being terminated: drain it, remove it
+
+
+class Phase(StrEnum):
+    """Where the core has got with one node: ``seated → enrolled → active → draining → gone``."""
+
+    SEATED = "seated"  # an address is reserved; nothing is programmed
+    ENROLLED = "enrolled"  # peer present; server present in maintenance, health check on
+    ACTIVE = "active"  # open to traffic
+    DRAINING = "draining"  # takes no new request; waits for its last ones or the deadline
+    GONE = "gone"  # server and peer removed; the address is in quarantine
+
+
+class Hold(StrEnum):
+    """What an operator wants of one node, whatever the cloud says; it stays until lifted or the node is gone."""
+
+    NONE = "none"
+    DRAIN = "drain"  # keep the peer, carry no traffic
+    REMOVE = "remove"  # drain, then take server and peer away; this instance may not enroll again
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """One instance that the cloud counts as a member of a group."""
+
+    instance: InstanceId
+    lifecycle: Lifecycle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncFleet:
+    """These instances belong to ``group``: the whole set, seen at ``generation``.
+
+    ``generation`` is the Unix time in milliseconds taken just *before* the group was described, so a later look always
+    wins; an older one changes nothing and is answered with the current state. ``gone`` names instances that the cloud,
+    asked about each by its id, declared terminated or unknown. Nodes that are neither seated nor in ``gone`` leave too,
+    unless they are more than the guard allows: then they stay, and the report names them, or ``override`` says why not.
+    """
+
+    group: GroupName
+    generation: Count
+    seats: tuple[Seat, ...]
+    gone: tuple[InstanceId, ...] = ()
+    override: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollNode:
+    """``instance`` holds the private half of ``public_key``; the caller has proved which instance it is."""
+
+    instance: InstanceId
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivateNode:
+    """``instance`` says that it is ready: open it as soon as its handshake and its health check agree."""
+
+    instance: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetBurst:
+    """Use ``level_percent`` of every burst server's weight and slots; 0 closes the edge to new requests."""
+
+    level_percent: Percent
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldNode:
+    """An operator's word on one node."""
+
+    instance: InstanceId
+    hold: Hold
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFacts:
+    """Tell me everything; changes nothing."""
+
+
+Command = SyncFleet | EnrollNode | ActivateNode | SetBurst | HoldNode | ReadFacts
+
+# --- reports --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """One node as the core sees it now.
+
+    ``handshake_age_s`` is None before the first handshake. ``server`` is HAProxy's administrative state (``absent``,
+    ``maint``, ``ready`` or ``drain``) and ``check`` its last health check in HAProxy's own word (``L7OK``, ``L4CON``,
+    …; empty before the first). ``waited_s`` counts since the phase began.
+    """
+
+    instance: InstanceId
+    group: GroupName
+    lifecycle: Lifecycle
+    phase: Phase
+    hold: Hold
+    waited_s: Count
+    address: str | None
+    handshake_age_s: Count | None
+    server: str
+    check: str
+    weight: Count
+    maxconn: Count
+    connections: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreServerReport:
+    """One of the core's own servers: ``busy`` of ``slots`` in use, ``queue`` requests waiting for it."""
+
+    name: str
+    up: bool
+    busy: Count
+    slots: Count
+    queue: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """What the core carries: its servers, the requests queued in the backend, and those seen since HAProxy's start."""
+
+    servers: tuple[CoreServerReport, ...]
+    queue: Count
+    requests_total: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurstReport:
+    """How much of the edge is in use, and who asked for that."""
+
+    level_percent: Percent
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetReport:
+    """The answer to ``SyncFleet``.
+
+    ``applied`` is False for a generation older than ``generation``, the newest one seen. ``nodes`` holds the nodes *in
+    motion*: every seat that is not serving, every serving one that is not active, and every node not seated that has
+    not yet gone, so the answer stays small in a large, quiet fleet. ``missing`` names the nodes that the massacre guard
+    kept: not seated, not declared gone, and too many at once to be believed. The cloud should be asked about each by
+    its id, and those it disowns sent again in ``gone``.
+    """
+
+    group: GroupName
+    generation: Count
+    applied: bool
+    nodes: tuple[NodeReport, ...]
+    missing: tuple[InstanceId, ...]
+    load: LoadReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelReport:
+    """The answer to ``EnrollNode``: all that a node needs to write its ``wg0.conf``.
+
+    ``address`` is the node's own with prefix length 32; ``core_address`` is the hub's inside the tunnel; ``endpoint``
+    is ``HOST:PORT`` on the open internet.
+    """
+
+    instance: InstanceId
+    address: str
+    core_address: str
+    core_public_key: PublicKey
+    endpoint: str
+    mtu: Count
+    keepalive_s: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReport:
+    """The newest generation seen of one group."""
+
+    group: GroupName
+    generation: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactsReport:
+    """The answer to ``ReadFacts``: everything, every node that has not gone included.
+
+    ``pending_steps`` is the length of the plan that would still have to be applied: 0 on a core that has converged.
+    """
+
+    agent_version: str
+    core: str
+    network: str
+    addresses_free: Count
+    groups: tuple[GroupReport, ...]
+    nodes: tuple[NodeReport, ...]
+    burst: BurstReport
+    load: LoadReport
+    pending_steps: Count
+
+
+Report = FleetReport | TunnelReport | NodeReport | BurstReport | FactsReport

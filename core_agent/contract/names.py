@@ -1,0 +1,81 @@
+"""The words that may cross the contract, each a type that refuses what it is not; it must not know any message.
+
+Every type here ends up in a HAProxy runtime command, a ``wg`` argv or a log line, so each admits only characters that
+mean nothing special to any of them. Raising ``ValueError`` with "wanted …, found …" is their whole interface.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import ClassVar, Self
+
+
+class Name(str):
+    """A string of one known shape; constructing it is the check. Shown values are cut, so an error stays readable."""
+
+    __slots__ = ()
+    shape: ClassVar[re.Pattern[str]]
+    wanted: ClassVar[str]
+
+    def __new__(cls, text: str) -> Self:
+        """Return ``text`` as this type, or raise ``ValueError`` saying what was wanted and found."""
+        if not isinstance(text, str) or cls.shape.fullmatch(text) is None:
+            msg = f"wanted {cls.wanted}, found {shown(text)}"
+            raise ValueError(msg)
+        return super().__new__(cls, text)
+
+
+class InstanceId(Name):
+    """One machine of the edge, for example ``i-0abc1234def567890``. Also the HAProxy server's name."""
+
+    __slots__ = ()
+    shape = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+    wanted = "an instance id: 1 to 63 lower-case letters, digits and hyphens"
+
+
+class GroupName(Name):
+    """One Auto Scaling group in one region, ``REGION/NAME``; generations are counted per group."""
+
+    __slots__ = ()
+    shape = re.compile(r"[a-z0-9-]{1,32}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+    wanted = "a group as REGION/NAME: letters, digits, dots, underscores and hyphens"
+
+
+class Reason(Name):
+    """Why a person or an alarm asked for something: one printable line, kept in the log."""
+
+    __slots__ = ()
+    shape = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}")
+    wanted = "a reason: 1 to 200 printable characters on one line"
+
+
+class PublicKey(Name):
+    """A WireGuard public key: 32 bytes as canonical base64 (44 characters), as ``wg pubkey`` prints it."""
+
+    __slots__ = ()
+    shape = re.compile(r"[A-Za-z0-9+/]{43}=", re.ASCII)
+    wanted = "a WireGuard public key: 44 characters of base64, as `wg pubkey` prints"
+
+    def __new__(cls, text: str) -> Self:
+        """Refuse also what decodes to another spelling or to zeros, which WireGuard takes for 'no key'."""
+        key = super().__new__(cls, text)
+        try:
+            raw = base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            msg = f"wanted {cls.wanted}, found base64 that does not decode ({error})"
+            raise ValueError(msg) from None
+        if base64.b64encode(raw).decode() != text:
+            msg = f"wanted {cls.wanted}, found a spelling of it that is not canonical"
+            raise ValueError(msg)
+        if not any(raw):
+            msg = f"wanted {cls.wanted}, found the key of all zeros"
+            raise ValueError(msg)
+        return key
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as an error may show it: its ``repr``, at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]} …"

@@ -1,0 +1,372 @@
+"""The one typed reader of ``drawbridge.toml`` (standard library only); it must not know who acts on the settings.
+
+Read by ``app.py``, ``fabfile.py``, the demo and, on the core, the agent. Every error names the file, the key, what was
+wanted and what was found, and nothing is returned unless everything holds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+import typing
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated
+
+from core_agent.contract.names import Name
+from core_agent.contract.shapes import Range, build
+from core_agent.errors import ContractError, SettingsError
+
+DEFAULT_PATH = Path("drawbridge.toml")
+PATH_VARIABLE = "DRAWBRIDGE_CONFIG"
+
+
+class Label(Name):
+    """A name that becomes part of HAProxy's configuration and of AWS's physical names."""
+
+    __slots__ = ()
+    shape = re.compile(r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?", re.ASCII)
+    wanted = "a name: 1 to 32 lower-case letters, digits and hyphens, a letter first"
+
+
+class Host(Name):
+    """An IPv4 address or a DNS name."""
+
+    __slots__ = ()
+    shape = re.compile(
+        r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+    )
+    wanted = "an IPv4 address or a host name"
+
+
+class HostKey(Name):
+    """An SSH host key as ``ssh-keyscan`` prints it, without the host: ``ssh-ed25519 AAAA…``."""
+
+    __slots__ = ()
+    shape = re.compile(r"(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{40,}={0,2}", re.ASCII)
+    wanted = "a host key as `ssh-keyscan -t ed25519 HOST` prints it, from the key type on"
+
+
+class ParameterName(Name):
+    """The name of an SSM parameter."""
+
+    __slots__ = ()
+    shape = re.compile(r"(?:/[A-Za-z0-9_.-]+){1,15}", re.ASCII)
+    wanted = "a parameter name such as /drawbridge/ssh-key"
+
+
+class UserName(Name):
+    """A Debian system user."""
+
+    __slots__ = ()
+    shape = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
+    wanted = "a user name"
+
+
+class Bind(Name):
+    """Where HAProxy listens: ``ADDRESS:PORT`` or ``:PORT``."""
+
+    __slots__ = ()
+    shape = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3})?:\d{1,5}", re.ASCII)
+    wanted = "ADDRESS:PORT or :PORT"
+
+
+class UrlPath(Name):
+    """A path that HAProxy asks for."""
+
+    __slots__ = ()
+    shape = re.compile(r"/[A-Za-z0-9._~/-]{0,200}", re.ASCII)
+    wanted = "a path that begins with / and has no spaces or quotes"
+
+
+class Account(Name):
+    """An AWS account."""
+
+    __slots__ = ()
+    shape = re.compile(r"\d{12}", re.ASCII)
+    wanted = "an AWS account: 12 digits"
+
+
+class Zone(Name):
+    """An AWS availability zone."""
+
+    __slots__ = ()
+    shape = re.compile(r"[a-z]{2}-[a-z]+-\d[a-z]", re.ASCII)
+    wanted = "an availability zone such as eu-north-1a"
+
+
+class InstanceType(Name):
+    """An EC2 instance type."""
+
+    __slots__ = ()
+    shape = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+", re.ASCII)
+    wanted = "an instance type such as t4g.small"
+
+
+class ImageReference(Name):
+    """A container image."""
+
+    __slots__ = ()
+    shape = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}", re.ASCII)
+    wanted = "a container image such as registry.example/app@sha256:…"
+
+
+class Word(Name):
+    """One word of a command; it reaches a shell script, quoted."""
+
+    __slots__ = ()
+    shape = re.compile(r"[^\x00-\x1f\x7f]{1,500}")
+    wanted = "one word of a command, printable"
+
+
+class Region(StrEnum):
+    """Where the edge may be: inside the European Economic Area; London (eu-west-2) and Zurich (eu-central-2) are not."""
+
+    FRANKFURT = "eu-central-1"
+    STOCKHOLM = "eu-north-1"
+    MILAN = "eu-south-1"
+    SPAIN = "eu-south-2"
+    IRELAND = "eu-west-1"
+    PARIS = "eu-west-3"
+
+
+class Architecture(StrEnum):
+    """Of the functions' processors."""
+
+    ARM64 = "arm64"
+    X86_64 = "x86_64"
+
+
+class Runtime(StrEnum):
+    """Lambda's Python runtimes that the code supports."""
+
+    PYTHON_3_11 = "python3.11"
+    PYTHON_3_12 = "python3.12"
+    PYTHON_3_13 = "python3.13"
+    PYTHON_3_14 = "python3.14"
+
+
+Port = Annotated[int, Range(1, 65535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreServer:
+    """One of the core's own application servers; ``maxconn`` is its real capacity in requests at a time."""
+
+    name: Label
+    address: IPv4Address
+    port: Port
+    maxconn: Annotated[int, Range(1, 100_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """The machines in Norway: how they are reached and what they run."""
+
+    name: Label
+    public_address: Host
+    ssh_host_key: HostKey
+    servers: tuple[CoreServer, ...]
+    ssh_port: Port = 22
+    ssh_user: UserName = UserName("drawbridge")
+    ssh_identity: str = "~/.ssh/drawbridge"
+    ssh_key_parameter: ParameterName = ParameterName("/drawbridge/ssh-key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """The WireGuard network; the core has its first address, every node one of the others.
+
+    ``quarantine_s`` is how long an address that was released stays unused, so that nothing late reaches a stranger.
+    """
+
+    network: IPv4Network
+    port: Port = 51820
+    mtu: Annotated[int, Range(1280, 1420)] = 1360
+    keepalive_s: Annotated[int, Range(5, 120)] = 25
+    quarantine_s: Annotated[int, Range(0, 86_400)] = 300
+
+    @property
+    def core_address(self) -> IPv4Address:
+        """The hub's own address: the first of the network."""
+        return self.network.network_address + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontend:
+    """HAProxy's side towards the users."""
+
+    bind: Bind = Bind(":80")
+    health_path: UrlPath = UrlPath("/health")
+    health_host: Host = Host("localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What is rented from AWS. Times bound the lifecycle hooks and the drain."""
+
+    account: Account
+    region: Region
+    availability_zones: tuple[Zone, ...]
+    vpc_network: IPv4Network
+    max_capacity: Annotated[int, Range(1, 4000)]
+    min_capacity: Annotated[int, Range(0, 4000)] = 0
+    instance_type: InstanceType = InstanceType("t4g.small")
+    image_parameter: ParameterName = ParameterName("/aws/service/debian/release/13/latest/arm64")
+    volume_gib: Annotated[int, Range(8, 500)] = 8
+    launch_timeout_s: Annotated[int, Range(30, 7200)] = 600
+    terminate_timeout_s: Annotated[int, Range(30, 7200)] = 180
+    drain_deadline_s: Annotated[int, Range(1, 3600)] = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """What every node runs: a container ``image``, or a ``command`` that the machine image already has."""
+
+    port: Port
+    image: ImageReference | None = None
+    command: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """How the edge is used: each node's full weight and slots, and the levels that alarms switch between.
+
+    The alarm goes on at ``saturation_high_percent`` of the core's slots (busy and queued), as the mean of
+    ``alarm_periods`` minutes.
+    """
+
+    weight: Annotated[int, Range(1, 256)] = 28
+    maxconn: Annotated[int, Range(1, 10_000)] = 28
+    calm_percent: Annotated[int, Range(0, 100)] = 25
+    alarm_percent: Annotated[int, Range(0, 100)] = 100
+    saturation_high_percent: Annotated[int, Range(1, 1000)] = 80
+    alarm_periods: Annotated[int, Range(1, 60)] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """When a sync is refused for removing too much: more than ``share_percent`` of a group and more than ``nodes``."""
+
+    share_percent: Annotated[int, Range(0, 100)] = 30
+    nodes: Annotated[int, Range(0, 4000)] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Functions:
+    """How the Lambda functions are built."""
+
+    architecture: Architecture = Architecture.ARM64
+    runtime: Runtime = Runtime.PYTHON_3_13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of ``drawbridge.toml``; ``name`` prefixes every physical name on AWS."""
+
+    name: Label
+    core: Core
+    tunnel: Tunnel
+    edge: Edge
+    application: Application
+    frontend: Frontend = Frontend()
+    burst: Burst = Burst()
+    guard: Guard = Guard()
+    functions: Functions = Functions()
+
+    @property
+    def group_name(self) -> str:
+        """The Auto Scaling group's physical name: known before any stack exists, so no stack waits for another's."""
+        return f"{self.name}-edge"
+
+    @property
+    def node_role_name(self) -> str:
+        """The IAM role that nodes run as; the enroll function admits no other."""
+        return f"{self.name}-node-{self.edge.region}"
+
+    @property
+    def node_capacity(self) -> int:
+        """How many nodes the tunnel has addresses for: all but the network's own, the broadcast and the core's."""
+        return max(0, self.tunnel.network.num_addresses - 3)
+
+
+def load(path: Path | str | None = None) -> Settings:
+    """Read the file at ``path``, else at ``$DRAWBRIDGE_CONFIG``, else ``drawbridge.toml`` here; or ``SettingsError``."""
+    chosen = Path(path or os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+    try:
+        text = chosen.read_bytes().decode()
+    except OSError as error:
+        raise SettingsError(f"reading {chosen}: {error.strerror}; copy drawbridge.toml from the repository") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"reading {chosen}: wanted UTF-8, found a byte that is not at {error.start}") from None
+    return parse(text, source=str(chosen))
+
+
+def parse(text: str, *, source: str) -> Settings:
+    """Return the settings in ``text``; ``source`` names it in errors. Raises ``SettingsError``."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{source}: wanted TOML, found: {error}") from None
+    try:
+        settings = typing.cast("Settings", build(Settings, tables, source))
+    except ContractError as error:
+        raise SettingsError(str(error)) from None
+    for problem in _problems(settings):
+        raise SettingsError(f"{source}.{problem}")
+    return settings
+
+
+def _problems(settings: Settings) -> typing.Iterator[str]:
+    """What no single key can show, the most telling first."""
+    tunnel, edge, core = settings.tunnel, settings.edge, settings.core
+    if not 16 <= tunnel.network.prefixlen <= 29:
+        yield f"tunnel.network: wanted a prefix length from 16 to 29, found {tunnel.network}"
+    if tunnel.network.overlaps(edge.vpc_network):
+        yield (
+            f"tunnel.network: wanted a network apart from edge.vpc_network, found {tunnel.network} overlapping "
+            f"{edge.vpc_network}"
+        )
+    if not 16 <= edge.vpc_network.prefixlen <= 24:
+        yield f"edge.vpc_network: wanted a prefix length from 16 to 24, found {edge.vpc_network}"
+    for server in core.servers:
+        if server.address in tunnel.network and server.address != tunnel.core_address:
+            yield f"core.servers: {server.name}: wanted an address outside the nodes' {tunnel.network}, found {server.address}"
+    if edge.min_capacity > edge.max_capacity:
+        yield f"edge.min_capacity: wanted at most max_capacity ({edge.max_capacity}), found {edge.min_capacity}"
+    if settings.node_capacity < 2 * edge.max_capacity:
+        yield (
+            f"tunnel.network: {tunnel.network} has {settings.node_capacity} addresses for nodes; wanted "
+            f"{2 * edge.max_capacity}: edge.max_capacity ({edge.max_capacity}) twice, because a released address rests "
+            "before it is used again"
+        )
+    if not core.servers:
+        yield "core.servers: wanted at least one server"
+    if len({server.name for server in core.servers}) != len(core.servers):
+        yield "core.servers: wanted different names, found one twice"
+    if any(server.name.startswith("i-") for server in core.servers):
+        yield "core.servers: wanted names that do not begin with i-, which are the nodes'"
+    if not edge.availability_zones:
+        yield "edge.availability_zones: wanted at least one"
+    for zone in edge.availability_zones:
+        if zone[:-1] != edge.region:
+            yield f"edge.availability_zones: wanted zones of {edge.region}, found {zone}"
+    if len(set(edge.availability_zones)) != len(edge.availability_zones):
+        yield "edge.availability_zones: wanted each zone once"
+    if (settings.application.image is None) == (not settings.application.command):
+        yield "application: wanted either image or command, found " + (
+            "neither" if settings.application.image is None else "both"
+        )
+    if settings.burst.calm_percent > settings.burst.alarm_percent:
+        yield (
+            f"burst.calm_percent: wanted at most alarm_percent ({settings.burst.alarm_percent}), "
+            f"found {settings.burst.calm_percent}"
+        )
+    if edge.drain_deadline_s >= edge.terminate_timeout_s:
+        yield (
+            f"edge.drain_deadline_s: wanted less than terminate_timeout_s ({edge.terminate_timeout_s}), "
+            f"found {edge.drain_deadline_s}"
+        )

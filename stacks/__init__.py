@@ -1,0 +1,1 @@
+"""What `cdk deploy` puts up on AWS; it sees of the Lambdas only their events."""
