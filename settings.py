@@ -6,22 +6,36 @@ wanted and what was found, and nothing is returned unless everything holds.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import itertools
 import os
 import re
 import tomllib
 import typing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from core_agent.contract.names import Name
+from core_agent.contract.names import Name, shown
 from core_agent.contract.shapes import Range, build
 from core_agent.errors import ContractError, SettingsError
 
 DEFAULT_PATH = Path("drawbridge.toml")
 PATH_VARIABLE = "DRAWBRIDGE_CONFIG"
+
+
+# The blob of each type: its name, for ECDSA its curve's, and the point, each after four bytes of length.
+_HOST_KEY_BYTES = {
+    "ssh-ed25519": 51,
+    "ecdsa-sha2-nistp256": 104,
+    "ecdsa-sha2-nistp384": 136,
+    "ecdsa-sha2-nistp521": 172,
+}
 
 
 class Label(Name):
@@ -33,21 +47,53 @@ class Label(Name):
 
 
 class Host(Name):
-    """An IPv4 address or a DNS name."""
+    """An IPv4 address or a DNS name: labels of at most 63 characters, the last not a number (RFC 1123, 2.1)."""
 
     __slots__ = ()
     shape = re.compile(
-        r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+        r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*",
+        re.ASCII,
     )
     wanted = "an IPv4 address or a host name"
 
+    def __new__(cls, text: str) -> Self:
+        """Refuse also what looks like an address and is none, such as 10.0.0.300."""
+        host = super().__new__(cls, text)
+        if host.rpartition(".")[2].isdecimal() and host.address is None:
+            msg = f"wanted {cls.wanted}, found {shown(text)}"
+            raise ValueError(msg)
+        return host
+
+    @property
+    def address(self) -> IPv4Address | None:
+        """The address, when it is one and no name."""
+        try:
+            return IPv4Address(self)
+        except ValueError:
+            return None
+
 
 class HostKey(Name):
-    """An SSH host key as ``ssh-keyscan`` prints it, without the host: ``ssh-ed25519 AAAA…``."""
+    """An SSH host key, ``ssh-ed25519 AAAA…``: a ``.pub`` file's line, whose comment is dropped."""
 
     __slots__ = ()
     shape = re.compile(r"(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{40,}={0,2}", re.ASCII)
-    wanted = "a host key as `ssh-keyscan -t ed25519 HOST` prints it, from the key type on"
+    wanted = (
+        "the line in /etc/ssh/ssh_host_ed25519_key.pub: `ssh-ed25519 AAAA…`, or one that begins with ecdsa-sha2-nistp"
+    )
+
+    def __new__(cls, text: str) -> Self:
+        """Refuse also a key cut short and one of another type than it says (RFC 4253, 6.6: the blob begins with it)."""
+        key = super().__new__(cls, " ".join(text.split()[:2]))
+        kind, encoded = key.split()
+        try:
+            blob = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            blob = b""
+        if not blob.startswith(len(kind).to_bytes(4, "big") + kind.encode()) or len(blob) < _HOST_KEY_BYTES[kind]:
+            msg = f"wanted {cls.wanted}; found one that is damaged or cut short: {shown(text)}"
+            raise ValueError(msg)
+        return key
 
 
 class ParameterName(Name):
@@ -72,6 +118,20 @@ class Bind(Name):
     __slots__ = ()
     shape = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3})?:\d{1,5}", re.ASCII)
     wanted = "ADDRESS:PORT or :PORT"
+
+    def __new__(cls, text: str) -> Self:
+        """Refuse also addresses and ports out of range."""
+        bind = super().__new__(cls, text)
+        address, _, port = bind.partition(":")
+        try:
+            IPv4Address(address or "0.0.0.0")  # noqa: S104  read, not bound
+            fits = 1 <= int(port) <= 65535
+        except ValueError:
+            fits = False
+        if not fits:
+            msg = f"wanted {cls.wanted}, found {shown(text)}"
+            raise ValueError(msg)
+        return bind
 
 
 class UrlPath(Name):
@@ -123,7 +183,7 @@ class Word(Name):
 
 
 class Region(StrEnum):
-    """Where the edge may be: inside the European Economic Area; London (eu-west-2) and Zurich (eu-central-2) are not."""
+    """Where the edge may be: in the European Economic Area; London (eu-west-2) and Zurich (eu-central-2) are not."""
 
     FRANKFURT = "eu-central-1"
     STOCKHOLM = "eu-north-1"
@@ -294,12 +354,19 @@ class Settings:
 
 
 def load(path: Path | str | None = None) -> Settings:
-    """Read the file at ``path``, else at ``$DRAWBRIDGE_CONFIG``, else ``drawbridge.toml`` here; or ``SettingsError``."""
+    """Read the file at ``path``, else at ``$DRAWBRIDGE_CONFIG``, else ``drawbridge.toml`` here.
+
+    Raises ``SettingsError``.
+    """
     chosen = Path(path or os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
     try:
         text = chosen.read_bytes().decode()
+    except FileNotFoundError:
+        raise SettingsError(
+            f"reading {chosen}: no such file; copy drawbridge.toml from the repository, or set {PATH_VARIABLE}"
+        ) from None
     except OSError as error:
-        raise SettingsError(f"reading {chosen}: {error.strerror}; copy drawbridge.toml from the repository") from None
+        raise SettingsError(f"reading {chosen}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"reading {chosen}: wanted UTF-8, found a byte that is not at {error.start}") from None
     return parse(text, source=str(chosen))
@@ -311,62 +378,103 @@ def parse(text: str, *, source: str) -> Settings:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{source}: wanted TOML, found: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{source}: wanted TOML, found values nested too deeply") from None
     try:
         settings = typing.cast("Settings", build(Settings, tables, source))
     except ContractError as error:
         raise SettingsError(str(error)) from None
-    for problem in _problems(settings):
+    for problem in itertools.chain.from_iterable(check(settings) for check in _CHECKS):
         raise SettingsError(f"{source}.{problem}")
     return settings
 
 
-def _problems(settings: Settings) -> typing.Iterator[str]:
-    """What no single key can show, the most telling first."""
-    tunnel, edge, core = settings.tunnel, settings.edge, settings.core
-    if not 16 <= tunnel.network.prefixlen <= 29:
-        yield f"tunnel.network: wanted a prefix length from 16 to 29, found {tunnel.network}"
-    if tunnel.network.overlaps(edge.vpc_network):
+# --- what no single key can show: each check yields its problems, the most telling first ------------------------------
+
+
+def _networks(settings: Settings) -> Iterator[str]:
+    tunnel, vpc = settings.tunnel.network, settings.edge.vpc_network
+    if not 16 <= tunnel.prefixlen <= 29:
+        yield f"tunnel.network: wanted a prefix length from 16 to 29, found {tunnel}"
+    if tunnel.overlaps(vpc):
+        yield f"tunnel.network: wanted a network apart from edge.vpc_network, found {tunnel} overlapping {vpc}"
+    if not 16 <= vpc.prefixlen <= 24:
+        yield f"edge.vpc_network: wanted a prefix length from 16 to 24, found {vpc}"
+    public = settings.core.public_address.address
+    if public is not None and (public in tunnel or public in vpc):
         yield (
-            f"tunnel.network: wanted a network apart from edge.vpc_network, found {tunnel.network} overlapping "
-            f"{edge.vpc_network}"
+            f"core.public_address: wanted an address outside tunnel.network ({tunnel}) and edge.vpc_network ({vpc}), "
+            f"found {public}"
         )
-    if not 16 <= edge.vpc_network.prefixlen <= 24:
-        yield f"edge.vpc_network: wanted a prefix length from 16 to 24, found {edge.vpc_network}"
-    for server in core.servers:
-        if server.address in tunnel.network and server.address != tunnel.core_address:
-            yield f"core.servers: {server.name}: wanted an address outside the nodes' {tunnel.network}, found {server.address}"
+
+
+def _capacity(settings: Settings) -> Iterator[str]:
+    edge, network = settings.edge, settings.tunnel.network
     if edge.min_capacity > edge.max_capacity:
         yield f"edge.min_capacity: wanted at most max_capacity ({edge.max_capacity}), found {edge.min_capacity}"
     if settings.node_capacity < 2 * edge.max_capacity:
         yield (
-            f"tunnel.network: {tunnel.network} has {settings.node_capacity} addresses for nodes; wanted "
+            f"tunnel.network: {network} has {settings.node_capacity} addresses for nodes; wanted "
             f"{2 * edge.max_capacity}: edge.max_capacity ({edge.max_capacity}) twice, because a released address rests "
             "before it is used again"
         )
-    if not core.servers:
-        yield "core.servers: wanted at least one server"
-    if len({server.name for server in core.servers}) != len(core.servers):
-        yield "core.servers: wanted different names, found one twice"
-    if any(server.name.startswith("i-") for server in core.servers):
-        yield "core.servers: wanted names that do not begin with i-, which are the nodes'"
-    if not edge.availability_zones:
-        yield "edge.availability_zones: wanted at least one"
-    for zone in edge.availability_zones:
-        if zone[:-1] != edge.region:
-            yield f"edge.availability_zones: wanted zones of {edge.region}, found {zone}"
-    if len(set(edge.availability_zones)) != len(edge.availability_zones):
-        yield "edge.availability_zones: wanted each zone once"
-    if (settings.application.image is None) == (not settings.application.command):
-        yield "application: wanted either image or command, found " + (
-            "neither" if settings.application.image is None else "both"
-        )
-    if settings.burst.calm_percent > settings.burst.alarm_percent:
-        yield (
-            f"burst.calm_percent: wanted at most alarm_percent ({settings.burst.alarm_percent}), "
-            f"found {settings.burst.calm_percent}"
-        )
-    if edge.drain_deadline_s >= edge.terminate_timeout_s:
-        yield (
-            f"edge.drain_deadline_s: wanted less than terminate_timeout_s ({edge.terminate_timeout_s}), "
-            f"found {edge.drain_deadline_s}"
-        )
+
+
+def _core_servers(settings: Settings) -> Iterator[str]:
+    tunnel, servers = settings.tunnel, settings.core.servers
+    if not servers:
+        yield "core.servers: wanted at least one server, found none"
+    for server in servers:
+        if server.address in tunnel.network and server.address != tunnel.core_address:
+            yield (
+                f"core.servers: {server.name}: wanted an address outside the nodes' {tunnel.network}, "
+                f"found {server.address}"
+            )
+        if server.name.startswith("i-"):
+            yield f"core.servers: wanted names that do not begin with i-, which are the nodes', found {server.name}"
+    for name in _doubled(server.name for server in servers):
+        yield f"core.servers: wanted different names, found {name} twice"
+
+
+def _zones(settings: Settings) -> Iterator[str]:
+    region, zones = settings.edge.region, settings.edge.availability_zones
+    if not zones:
+        yield "edge.availability_zones: wanted at least one, found none"
+    for zone in zones:
+        if zone[:-1] != region:
+            yield f"edge.availability_zones: wanted zones of {region}, found {zone}"
+    for double in _doubled(zones):
+        yield f"edge.availability_zones: wanted each zone once, found {double} twice"
+
+
+def _application(settings: Settings) -> Iterator[str]:
+    image, command = settings.application.image, settings.application.command
+    if (image is None) == (not command):
+        yield f"application: wanted either image or command, found {'neither' if image is None else 'both'}"
+
+
+def _burst(settings: Settings) -> Iterator[str]:
+    calm, alarm = settings.burst.calm_percent, settings.burst.alarm_percent
+    if calm > alarm:
+        yield f"burst.calm_percent: wanted at most alarm_percent ({alarm}), found {calm}"
+
+
+def _drain(settings: Settings) -> Iterator[str]:
+    drain, terminate = settings.edge.drain_deadline_s, settings.edge.terminate_timeout_s
+    if drain >= terminate:
+        yield f"edge.drain_deadline_s: wanted less than terminate_timeout_s ({terminate}), found {drain}"
+
+
+def _doubled(words: Iterable[str]) -> Iterator[str]:
+    return (word for word, times in Counter(words).items() if times > 1)
+
+
+_CHECKS: tuple[Callable[[Settings], Iterator[str]], ...] = (
+    _networks,
+    _capacity,
+    _core_servers,
+    _zones,
+    _application,
+    _burst,
+    _drain,
+)

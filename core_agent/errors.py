@@ -6,6 +6,8 @@
     ├── Refused                  no    the agent understood and will not; carries a machine-readable kind
     ├── CoreUnreachable          yes   no connection, no channel, or an answer cut short
     ├── HostKeyMismatch          no    the core showed another host key than the pinned one
+    ├── AuthenticationFailed     no    the core does not take our private key, or it is no usable key
+    ├── AgentFailed              ?     the agent tried and could not; says itself whether a retry can help
     ├── CommandFailed            yes   a program on the core exited non-zero; carries the result
     ├── RuntimeApiError          yes   HAProxy's runtime API answered something else than success
     └── StateError               no    the agent's own records are missing, damaged or from a newer agent
@@ -17,13 +19,12 @@ Wording: what was being done, then what was wanted and what was found:
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
 
 
 class DrawbridgeError(Exception):
     """The root. ``retryable`` is the one bit that the consumer of a queue needs."""
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class SettingsError(DrawbridgeError):
@@ -65,6 +66,18 @@ class CoreUnreachable(DrawbridgeError):
 
 class HostKeyMismatch(DrawbridgeError):
     """The core showed another host key than the pinned one: a rebuilt core, or somebody in between."""
+
+
+class AuthenticationFailed(DrawbridgeError):
+    """The core does not take our private key, or what should be one cannot be used as one."""
+
+
+class AgentFailed(DrawbridgeError):
+    """The agent answered that it could not carry the command out; ``retryable`` is its own word."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class CommandFailed(DrawbridgeError):

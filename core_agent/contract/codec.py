@@ -66,8 +66,7 @@ def decode_request(document: bytes) -> tuple[str, Command]:
     request_id = _request_id(fields)
     refuse_unknown(fields, {"version", "id", "command", "body"}, "request")
     name = _member(fields, "command", "request")
-    kind = COMMANDS.get(name) if isinstance(name, str) else None
-    if kind is None:
+    if not isinstance(name, str) or (kind := COMMANDS.get(name)) is None:
         raise ContractError(f"request.command: wanted one of {', '.join(COMMANDS)}, found {shown(name)}")
     return request_id, typing.cast("Command", build(kind, _member(fields, "body", "request"), name))
 
@@ -97,8 +96,7 @@ def decode_reply(document: bytes) -> tuple[str, Outcome]:
         return request_id, typing.cast("FailedReply", build(FailedReply, fields["failed"], "failed"))
     refuse_unknown(fields, {"version", "id", "report", "body"}, "reply")
     name = _member(fields, "report", "reply")
-    kind = REPORTS.get(name) if isinstance(name, str) else None
-    if kind is None:
+    if not isinstance(name, str) or (kind := REPORTS.get(name)) is None:
         raise ContractError(f"reply.report: wanted one of {', '.join(REPORTS)}, found {shown(name)}")
     return request_id, typing.cast("Report", build(kind, _member(fields, "body", "reply"), name))
 
@@ -112,7 +110,11 @@ def to_plain(message: Command | Report) -> dict[str, object]:
 
 
 def _dump(document: dict[str, object], limit: int, what: str) -> bytes:
-    data = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    try:
+        data = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        found = shown(error.object[error.start : error.end])
+        raise ContractError(f"{what}: wanted text that UTF-8 can carry, found {found}") from None
     if len(data) > limit:
         raise ContractError(f"{what}: wanted at most {limit} bytes, found {len(data)}")
     return data
@@ -122,7 +124,8 @@ def _envelope(document: bytes, limit: int, what: str) -> dict[str, object]:
     if len(document) > limit:
         raise ContractError(f"{what}: wanted at most {limit} bytes, found more")
     try:
-        fields = json.loads(document, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        # Decoded here, because json.loads would guess UTF-16 and UTF-32 and let surrogates pass.
+        fields = json.loads(document.decode(), object_pairs_hook=_no_doubles, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise ContractError(f"{what}: wanted JSON in UTF-8, found a byte that is not ({error.reason})") from None
     except json.JSONDecodeError as error:
@@ -164,7 +167,7 @@ def _member(fields: dict[str, object], name: str, where: str) -> object:
 
 
 def _plain(value: object) -> object:
-    """Data for ``json.dumps``; a field that still has its default None or () is left out."""
+    """Data for ``json.dumps``; an optional field that is None is left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: _plain(member)

@@ -13,7 +13,6 @@ from typing import Annotated
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from core_agent.contract.shapes import Range
 
-
 Count = Annotated[int, Range(0, 2**53)]
 Percent = Annotated[int, Range(0, 100)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import reprlib
 from typing import ClassVar, Self
 
 
@@ -75,7 +76,13 @@ class PublicKey(Name):
         return key
 
 
+# Cut in depth as well as in length: the repr of a document nested almost too deeply to parse would not survive.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 3
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
+
+
 def shown(value: object) -> str:
     """Return ``value`` as an error may show it: its ``repr``, at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:76]} …"
+    text = _BRIEF.repr(value)
+    return text if len(text) <= 80 else f"{text[:78]} …"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import sys
 import types
 import typing
@@ -92,7 +93,7 @@ def _scalar(wanted: type, value: object, where: str) -> object:
         except ValueError as error:
             detail = str(error) if issubclass(wanted, Name) else f"wanted {_WORDS[wanted]}, found {error}"
             raise ContractError(f"{where}: {detail}") from None
-    if type(value) is not wanted:
+    if type(value) is not wanted or (isinstance(value, str) and _SURROGATE.search(value)):
         raise ContractError(f"{where}: wanted {_WORDS[wanted]}, found {shown(value)}")
     return value
 
@@ -102,6 +103,9 @@ def _in_range(value: object, interval: Range, where: str) -> object:
         raise ContractError(f"{where}: wanted {interval.low} to {interval.high}, found {shown(value)}")
     return value
 
+
+# JSON can spell half a pair ("\ud800"), which no terminal, log or file can be sent.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _WORDS: dict[type, str] = {
     int: "a whole number",
