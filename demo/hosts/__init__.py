@@ -1,0 +1,1 @@
+"""The demo's machines: hosts made of namespaces, the switch between them, and what runs on each."""
