@@ -1,0 +1,123 @@
+"""The one typed reader of a function's environment; it must not know what any value is used for.
+
+``stacks/control`` sets these variables, all of them from ``drawbridge.toml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core_agent.contract.names import GroupName, shown
+from lambdas.errors import VariableError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One Auto Scaling group and the physical names of its two lifecycle hooks."""
+
+    region: str
+    name: str
+    launch_hook: str
+    terminate_hook: str
+
+    @property
+    def contract_name(self) -> GroupName:
+        """The group as the core knows it, ``REGION/NAME``."""
+        return GroupName(f"{self.region}/{self.name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreAddress:
+    """How the core is reached by SSH, and the SSM parameter that holds the private key for it."""
+
+    host: str
+    port: int
+    user: str
+    host_key: str
+    key_parameter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What every function knows: whose account, which group, which role its nodes run as, which core."""
+
+    account: str
+    node_role: str
+    group: Group
+    core: CoreAddress
+
+    @property
+    def region(self) -> str:
+        """The region of the function, its group and its queues."""
+        return self.group.region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queues:
+    """The URLs of the queue that feeds the function, and of the one for messages that nobody can act on."""
+
+    own: str
+    dead_letter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurstLevels:
+    """The alarm to ask, and the level of the edge in percent for each of its two meaningful states."""
+
+    alarm: str
+    calm_percent: int
+    alarm_percent: int
+
+
+def place(environ: Mapping[str, str]) -> Place:
+    """Return what every function knows; raises ``VariableError`` naming the variable."""
+    return Place(
+        account=_text(environ, "DRAWBRIDGE_ACCOUNT"),
+        node_role=_text(environ, "DRAWBRIDGE_NODE_ROLE"),
+        group=Group(
+            region=_text(environ, "AWS_REGION"),
+            name=_text(environ, "DRAWBRIDGE_GROUP"),
+            launch_hook=_text(environ, "DRAWBRIDGE_LAUNCH_HOOK"),
+            terminate_hook=_text(environ, "DRAWBRIDGE_TERMINATE_HOOK"),
+        ),
+        core=CoreAddress(
+            host=_text(environ, "DRAWBRIDGE_CORE_HOST"),
+            port=_number(environ, "DRAWBRIDGE_CORE_PORT", 1, 65535),
+            user=_text(environ, "DRAWBRIDGE_CORE_USER"),
+            host_key=_text(environ, "DRAWBRIDGE_CORE_HOST_KEY"),
+            key_parameter=_text(environ, "DRAWBRIDGE_SSH_KEY_PARAMETER"),
+        ),
+    )
+
+
+def queues(environ: Mapping[str, str]) -> Queues:
+    """Return the function's queues; raises ``VariableError`` naming the variable."""
+    return Queues(
+        own=_text(environ, "DRAWBRIDGE_QUEUE_URL"),
+        dead_letter=_text(environ, "DRAWBRIDGE_DEAD_LETTER_URL"),
+    )
+
+
+def burst_levels(environ: Mapping[str, str]) -> BurstLevels:
+    """Return what the ``burst`` function sets; raises ``VariableError`` naming the variable."""
+    return BurstLevels(
+        alarm=_text(environ, "DRAWBRIDGE_ALARM_NAME"),
+        calm_percent=_number(environ, "DRAWBRIDGE_CALM_PERCENT", 0, 100),
+        alarm_percent=_number(environ, "DRAWBRIDGE_ALARM_PERCENT", 0, 100),
+    )
+
+
+def _text(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        found = "an empty one" if name in environ else "none"
+        raise VariableError(f"reading the environment: wanted variable {name}, found {found}")
+    return value
+
+
+def _number(environ: Mapping[str, str], name: str, low: int, high: int) -> int:
+    text = _text(environ, name)
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise VariableError(f"reading the environment: wanted {low} to {high} in {name}, found {shown(text)}")
+    return int(text)
