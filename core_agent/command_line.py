@@ -1,0 +1,86 @@
+"""The sub-commands that a person or systemd runs; it parses words and opens things, and decides nothing."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import settings
+from core_agent import __version__, paths
+from core_agent.agent import Agent
+from core_agent.errors import DrawbridgeError, StateError
+from core_agent.files import read
+from core_agent.host import Host
+from core_agent.install import install
+from core_agent.server import Server, listen
+from core_agent.state import State
+from core_agent.wireguard.conf import nodes_in
+
+
+def run(arguments: list[str]) -> int:
+    """Parse and carry out ``arguments``; an error of the tree is one line on standard error and exit status 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.action(options) or 0)
+    except DrawbridgeError as error:
+        print(f"drawbridge: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="agent.pyz",
+        description="The Drawbridge agent: keeps this core's WireGuard peers and HAProxy servers as they should be.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("install", help="lay out users, directories, configuration and units on this machine")
+    command.add_argument("--config", type=Path, required=True, help="the drawbridge.toml to install")
+    command.add_argument("--authorized-key", required=True, help="the public SSH key that may reach the agent")
+    command.add_argument("--no-start", action="store_true", help="start and reload nothing")
+    command.add_argument("--dry-run", action="store_true", help="say what would be done and change nothing")
+    command.set_defaults(action=_install)
+
+    command = commands.add_parser("serve", help=f"answer on {paths.SOCKET} and keep converging (systemd runs this)")
+    command.add_argument("--config", type=Path, default=paths.SETTINGS, help="default: %(default)s")
+    command.set_defaults(action=_serve)
+
+    command = commands.add_parser("relay", help="pass one request from standard input to the agent (sshd runs this)")
+    command.set_defaults(action=lambda _: 0)
+
+    command = commands.add_parser("version", help="print the version")
+    command.set_defaults(action=lambda _: print(__version__))
+    return parser
+
+
+def _install(options: argparse.Namespace) -> None:
+    install(
+        config=options.config,
+        authorized_key=options.authorized_key,
+        zipapp=Path(sys.argv[0]).resolve(),
+        start=not options.no_start,
+        dry_run=options.dry_run,
+    )
+
+
+def _serve(options: argparse.Namespace) -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    loaded = settings.load(options.config)
+    agent = Agent(loaded, _state(), Host(loaded))
+    Server(agent, listen(paths.SOCKET, group=loaded.core.ssh_user)).run()
+
+
+def _state() -> State:
+    """Open the records; refuse to start with none while ``wg0.conf`` names nodes, because that would remove them."""
+    try:
+        return State.open(paths.STATE)
+    except StateError as error:
+        nodes = nodes_in(read(paths.WG_CONF))
+        if nodes:
+            raise StateError(
+                f"{error}; {paths.WG_CONF} names {len(nodes)} nodes, which an empty start would remove: nothing was "
+                f"touched. Restore {paths.STATE}, or take the nodes out of {paths.WG_CONF} and install again"
+            ) from None
+        raise StateError(f"{error}; run `agent.pyz install` once") from None

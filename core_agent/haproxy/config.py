@@ -1,0 +1,95 @@
+"""The text of ``haproxy.cfg`` from the settings and the desired servers; pure: the file says what the process runs.
+
+The backend is core-first: one ``use-server`` rule per core server takes a request while that server has a free slot;
+only the rest is shared among all by ``leastconn`` and weight. docs/decisions/0003 has the reasons and the measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from core_agent.desired import Mode, Server
+from core_agent.haproxy.options import CHECK, WATCH, declaration
+from core_agent.paths import AGENT_USER, HAPROXY_SOCKET
+from settings import CoreServer, Settings
+
+BACKEND = "web_nodes"
+FRONTEND = "fe_web"
+
+_HEAD = """\
+# Written by the drawbridge agent from /etc/drawbridge/drawbridge.toml and its records; edits are overwritten.
+global
+    log /dev/log local0
+    user haproxy
+    group haproxy
+    maxconn {global_maxconn}
+    nbthread 2
+    stats socket {socket} mode 660 group {admin_group} level admin expose-fd listeners
+    stats timeout 1m
+    hard-stop-after 30s
+
+defaults
+    mode http
+    log global
+    option httplog
+    option dontlognull
+    timeout client 50s
+    timeout server 50s
+    timeout connect 1s
+    timeout queue 5s
+    timeout check 1s
+    timeout http-request 10s
+    timeout http-keep-alive 10s
+
+frontend {frontend}
+    bind {bind}
+    default_backend {backend}
+
+backend {backend}
+    balance leastconn
+    option httpchk
+    http-check send meth HEAD uri {health_path} ver HTTP/1.1 hdr Host {health_host}
+    http-check expect status 200-399
+    option redispatch 1
+    retries 3
+    retry-on conn-failure empty-response
+    http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
+"""
+
+
+def render(settings: Settings, servers: Iterable[Server]) -> str:
+    """Return the whole file; ``servers`` are the burst servers, the core's own come from ``settings``."""
+    text = _HEAD.format(
+        global_maxconn=8000,
+        socket=HAPROXY_SOCKET,
+        admin_group=AGENT_USER,
+        frontend=FRONTEND,
+        bind=settings.frontend.bind,
+        backend=BACKEND,
+        health_path=settings.frontend.health_path,
+        health_host=settings.frontend.health_host,
+    )
+    rules = [_rule(server) for server in settings.core.servers]
+    core = [_core_server(server) for server in settings.core.servers]
+    burst = [
+        _burst_server(server, settings.application.port) for server in sorted(servers, key=lambda server: server.name)
+    ]
+    return text + "".join(f"    {line}\n" for line in [*rules, *core, *burst])
+
+
+def _rule(server: CoreServer) -> str:
+    name = server.name
+    return (
+        f"use-server {name} if {{ srv_is_up({name}) }} {{ srv_weight({name}) gt 0 }} {{ srv_conn_free({name}) gt 0 }}"
+    )
+
+
+def _core_server(server: CoreServer) -> str:
+    return f"server {server.name} {server.address}:{server.port} {CHECK} weight 1 maxconn {server.maxconn} {WATCH}"
+
+
+def _burst_server(server: Server, port: int) -> str:
+    options = declaration(server.address, port, weight=server.weight, maxconn=server.maxconn)
+    # Draining ones come back closed after a restart: their connections ended with the old process anyway.
+    disabled = "" if server.mode is Mode.READY else " disabled"
+    return f"server {server.name} {options}{disabled}"

@@ -1,0 +1,16 @@
+"""Where things lie on a core: the one list that the agent, its installer and the units agree on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+AGENT_USER = "drawbridge-agent"
+INTERFACE = "wg0"
+
+ZIPAPP = Path("/usr/lib/drawbridge/agent.pyz")
+SETTINGS = Path("/etc/drawbridge/drawbridge.toml")
+STATE = Path("/var/lib/drawbridge/state.db")
+SOCKET = Path("/run/drawbridge/agent.sock")
+WG_CONF = Path("/etc/wireguard/wg0.conf")
+HAPROXY_CFG = Path("/etc/haproxy/haproxy.cfg")
+HAPROXY_SOCKET = Path("/run/haproxy/admin.sock")

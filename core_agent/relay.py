@@ -1,0 +1,34 @@
+"""What the SSH key opens: standard input to the agent's socket, its reply to standard output; it reads neither.
+
+Imports little on purpose: it starts anew for every request.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+_LIMIT_BYTES = (1 << 20) + 1  # one more than the agent accepts, so that it can say so itself
+_TIMEOUT_S = 30
+
+
+def relay(path: str) -> int:
+    """Return the exit status: 0 when a whole reply was passed on, 1 with a line on standard error when not."""
+    agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    agent.settimeout(_TIMEOUT_S)
+    try:
+        agent.connect(path)
+        left = _LIMIT_BYTES
+        while left and (data := os.read(0, min(left, 1 << 16))):
+            agent.sendall(data)
+            left -= len(data)
+        agent.shutdown(socket.SHUT_WR)
+        while data := agent.recv(1 << 16):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(1, view) :]
+    except OSError as error:
+        print(f"reaching the agent at {path}: {error.strerror or error}; is drawbridge-agent running?", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,125 @@
+"""The agent on its Unix socket: one request per connection, read to its end, answered, closed; and the ticker.
+
+Protocol: the client writes one document and shuts its side down; the agent writes one reply and closes. systemd may
+hand over the listening socket (sd_listen_fds(3)); otherwise it is made here.
+"""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+from core_agent.agent import Agent
+from core_agent.contract.codec import (
+    MAX_REQUEST_BYTES,
+    FailedReply,
+    Outcome,
+    RefusedReply,
+    decode_request,
+    encode_reply,
+)
+from core_agent.errors import ContractError, DrawbridgeError, Refused
+
+log = logging.getLogger("drawbridge")
+
+_REQUEST_TIMEOUT_S = 15
+_LISTEN_FD = 3  # SD_LISTEN_FDS_START
+_MOVING_INTERVAL_S, _QUIET_INTERVAL_S = 0.25, 2.0
+
+
+def answer(agent: Agent, document: bytes) -> bytes:
+    """Return the reply to ``document``; every error of the tree becomes a reply, and a broken document changes nothing.
+
+    The id of a document that cannot be read is ``unreadable``.
+    """
+    request_id = "unreadable"
+    outcome: Outcome
+    try:
+        request_id, command = decode_request(document)
+        outcome = agent.carry_out(command)
+        log.info("answered id=%s command=%s", request_id, type(command).__name__)
+    except ContractError as error:
+        outcome = FailedReply(message=str(error), retryable=False)
+    except Refused as error:
+        outcome = RefusedReply(kind=error.kind, message=str(error))
+    except DrawbridgeError as error:
+        outcome = FailedReply(message=str(error), retryable=error.retryable)
+    if isinstance(outcome, RefusedReply | FailedReply):
+        log.warning("refused id=%s: %s", request_id, outcome.message)
+    return encode_reply(outcome, request_id=request_id)
+
+
+class Server:
+    """Serves until ``stop`` is called; a thread per connection waits its turn at the agent's lock."""
+
+    def __init__(self, agent: Agent, listener: socket.socket) -> None:
+        self._agent = agent
+        self._listener = listener
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Accept and answer; returns after ``stop``. An error that the tree does not know ends the process loudly."""
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        signal.signal(signal.SIGINT, lambda *_: self.stop())
+        threading.Thread(target=self._tick, name="ticker", daemon=True).start()
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                if self._stopping.is_set():
+                    break
+                raise
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End ``run``; a request that is being carried out is finished by its own thread or by the next start."""
+        self._stopping.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(_REQUEST_TIMEOUT_S)
+            try:
+                connection.sendall(answer(self._agent, _read(connection)))
+            except OSError as error:
+                log.warning("a client went away: %s", error)
+
+    def _tick(self) -> None:
+        interval = _MOVING_INTERVAL_S
+        while not self._stopping.wait(interval):
+            try:
+                moving = self._agent.tick()
+            except DrawbridgeError as error:
+                log.error("converging: %s", error)  # noqa: TRY400 - the message is whole; the next tick tries again
+                moving = True
+            interval = _MOVING_INTERVAL_S if moving else _QUIET_INTERVAL_S
+
+
+def listen(path: Path, *, group: str) -> socket.socket:
+    """Return systemd's socket when it passed one, else a new one at ``path`` that ``group`` may connect to."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=_LISTEN_FD)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    previous = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(previous)
+    os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    path.chmod(0o660)
+    listener.listen(64)
+    return listener
+
+
+def _read(connection: socket.socket) -> bytes:
+    """Read to the end of the client's side, or to one byte more than is ever accepted."""
+    received = bytearray()
+    while len(received) <= MAX_REQUEST_BYTES and (data := connection.recv(1 << 16)):
+        received += data
+    return bytes(received)

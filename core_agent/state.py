@@ -1,0 +1,157 @@
+"""The agent's records in SQLite: what should be, durable before anything is done about it; no rule lives here.
+
+Everything is kept in memory too, so reading costs nothing; every change goes to the file in one transaction first
+(``synchronous = FULL``: it survives a power cut), then to memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Self
+
+from core_agent.contract.messages import Hold, Lifecycle, Phase
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.errors import StateError
+from core_agent.fleet import Burst, Changes, Node
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE nodes (
+    instance TEXT PRIMARY KEY, grp TEXT NOT NULL, lifecycle TEXT NOT NULL, since REAL NOT NULL, phase TEXT NOT NULL,
+    hold TEXT NOT NULL, address TEXT UNIQUE, public_key TEXT UNIQUE, wants_ready INTEGER NOT NULL,
+    removing INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE groups (name TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE burst (one INTEGER PRIMARY KEY CHECK (one = 1), level_percent INTEGER NOT NULL, reason TEXT NOT NULL)
+    STRICT;
+"""
+
+
+class State:
+    """The open records. ``nodes``, ``generations`` and ``burst`` are read by everybody, written by ``commit`` alone."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self.nodes: dict[InstanceId, Node] = {}
+        self.generations: dict[GroupName, int] = {}
+        self.burst = Burst(level_percent=0, reason=Reason("unset"))
+
+    @classmethod
+    def create(cls, path: Path, burst: Burst) -> Self:
+        """Make new, empty records at ``path``, which must not exist. Raises ``StateError``."""
+        if path.exists():
+            raise StateError(f"creating {path}: there are records already")
+        connection = _connect(path)
+        with connection:
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("INSERT INTO burst VALUES (1, ?, ?)", (burst.level_percent, burst.reason))
+        connection.close()
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the records at ``path``. Raises ``StateError`` when they are missing, damaged or a newer agent's."""
+        if not path.exists():
+            raise StateError(f"opening {path}: no records there")
+        try:
+            connection = _connect(path)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version != SCHEMA_VERSION:
+                raise StateError(f"opening {path}: wanted records of version {SCHEMA_VERSION}, found {version}")
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise StateError(f"opening {path}: the records are damaged: {verdict}")
+            state = cls(connection, path)
+            state._load()
+        except sqlite3.Error as error:
+            raise StateError(f"opening {path}: the records are damaged: {error}") from None
+        return state
+
+    def _load(self) -> None:
+        rows = self._connection.execute(
+            "SELECT instance, grp, lifecycle, since, phase, hold, address, public_key, wants_ready, removing FROM nodes"
+        )
+        try:
+            self.nodes = {row[0]: _node(row) for row in rows}
+        except ValueError as error:
+            raise StateError(f"opening {self._path}: the records are damaged: {error}") from None
+        self.generations = {
+            GroupName(name): generation
+            for name, generation in self._connection.execute("SELECT name, generation FROM groups")
+        }
+        level, reason = self._connection.execute("SELECT level_percent, reason FROM burst").fetchone()
+        self.burst = Burst(level_percent=level, reason=Reason(reason))
+
+    def commit(self, changes: Changes) -> None:
+        """Make ``changes`` durable, then visible. Raises ``StateError`` and changes nothing when the disk refuses."""
+        if changes.empty:
+            return
+        try:
+            with self._connection:
+                self._write(changes)
+        except sqlite3.Error as error:
+            raise StateError(f"writing {self._path}: {error}") from None
+        for instance in changes.forgotten:
+            del self.nodes[instance]
+        self.nodes.update({node.instance: node for node in changes.nodes})
+        if changes.generation is not None:
+            self.generations[changes.generation[0]] = changes.generation[1]
+        if changes.burst is not None:
+            self.burst = changes.burst
+
+    def _write(self, changes: Changes) -> None:
+        execute, many = self._connection.execute, self._connection.executemany
+        gone = [(instance,) for instance in changes.forgotten] + [(node.instance,) for node in changes.nodes]
+        many("DELETE FROM nodes WHERE instance = ?", gone)
+        many("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [_row(node) for node in changes.nodes])
+        if changes.generation is not None:
+            execute("INSERT OR REPLACE INTO groups VALUES (?, ?)", changes.generation)
+        if changes.burst is not None:
+            execute(
+                "INSERT OR REPLACE INTO burst VALUES (1, ?, ?)", (changes.burst.level_percent, changes.burst.reason)
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # One lock in the agent guards every use, so the connection may cross its threads.
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _row(node: Node) -> tuple[object, ...]:
+    return (
+        node.instance,
+        node.group,
+        node.lifecycle.value,
+        node.since,
+        node.phase.value,
+        node.hold.value,
+        node.address,
+        node.public_key,
+        int(node.wants_ready),
+        int(node.removing),
+    )
+
+
+def _node(row: tuple[str, str, str, float, str, str, str | None, str | None, int, int]) -> Node:
+    return Node(
+        instance=InstanceId(row[0]),
+        group=GroupName(row[1]),
+        lifecycle=Lifecycle(row[2]),
+        since=row[3],
+        phase=Phase(row[4]),
+        hold=Hold(row[5]),
+        address=row[6],
+        public_key=PublicKey(row[7]) if row[7] else None,
+        wants_ready=bool(row[8]),
+        removing=bool(row[9]),
+    )

@@ -1,0 +1,31 @@
+"""Reads and sets WireGuard's peers through ``wg``, one call for many; it does not decide which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core_agent.process import run
+from core_agent.wireguard.facts import WireguardFacts, parse_dump
+from core_agent.wireguard.plan import SetPeer, Step
+
+# Linux takes 2 MiB of arguments by default; a peer needs about 100 bytes.
+_PEERS_PER_CALL = 5000
+
+
+def read(interface: str) -> WireguardFacts:
+    """Return what ``interface`` has now. Raises ``CommandFailed`` when it does not exist."""
+    return parse_dump(run(("wg", "show", interface, "dump"), doing=f"reading the peers of {interface}"))
+
+
+def carry_out(interface: str, steps: Sequence[Step]) -> None:
+    """Apply ``steps`` in order. ``wg set`` touches no peer that is not named. Raises ``CommandFailed``."""
+    for start in range(0, len(steps), _PEERS_PER_CALL):
+        batch = steps[start : start + _PEERS_PER_CALL]
+        words = [word for step in batch for word in _words(step)]
+        run(("wg", "set", interface, *words), doing=f"setting {len(batch)} peers of {interface}")
+
+
+def _words(step: Step) -> tuple[str, ...]:
+    if isinstance(step, SetPeer):
+        return ("peer", step.public_key, "allowed-ips", f"{step.address}/32")
+    return ("peer", step.public_key, "remove")

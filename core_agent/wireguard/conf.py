@@ -1,0 +1,56 @@
+"""The text of ``wg0.conf``: the operator's interface section kept to the letter, the peers rendered; pure.
+
+Source: wg-quick(8). ``SaveConfig`` is refused because it would overwrite the file when the tunnel is taken down.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+
+from core_agent.desired import Peer
+from core_agent.errors import StateError
+from core_agent.wireguard.facts import PeerFacts
+from core_agent.wireguard.plan import owned
+
+MARK = "# --- peers below are written by the drawbridge agent; edits are overwritten ---"
+_SECTION = re.compile(r"^\[(\w+)\]\s*$", re.MULTILINE)
+_SAVE_CONFIG = re.compile(r"^\s*SaveConfig\s*=\s*true", re.MULTILINE | re.IGNORECASE)
+_NODE = re.compile(r"^# node (\S+)$", re.MULTILINE)
+
+
+def render(current: str, peers: Iterable[Peer], *, network: IPv4Network) -> str:
+    """Return ``current`` with its own part untouched and exactly ``peers`` below the mark. Raises ``StateError``.
+
+    The operator's own peers (an address outside ``network``) belong above the mark and stay; peers of the tunnel's
+    network above it, from before the mark existed, are dropped.
+    """
+    head = current.split(MARK, maxsplit=1)[0]
+    if not re.search(r"^\[Interface\]\s*$", head, re.MULTILINE):
+        raise StateError("reading wg0.conf: wanted an [Interface] section, found none; the file was left as it is")
+    if _SAVE_CONFIG.search(head):
+        raise StateError("reading wg0.conf: found SaveConfig = true, which would undo the agent's work; take it out")
+    starts = [match.start() for match in _SECTION.finditer(head)] + [len(head)]
+    kept = head[: starts[0]] + "".join(
+        section
+        for start, end in itertools.pairwise(starts)
+        if not (section := head[start:end]).startswith("[Peer]") or not _owned_section(section, network)
+    )
+    rendered = "".join(
+        f"\n# node {peer.instance}\n[Peer]\nPublicKey = {peer.public_key}\nAllowedIPs = {peer.address}/32\n"
+        for peer in sorted(peers, key=lambda peer: peer.instance)
+    )
+    return f"{kept.rstrip()}\n\n{MARK}\n{rendered}"
+
+
+def nodes_in(text: str) -> tuple[str, ...]:
+    """Return the instance ids of the peers that the agent wrote into ``text``."""
+    return tuple(_NODE.findall(text.partition(MARK)[2]))
+
+
+def _owned_section(section: str, network: IPv4Network) -> bool:
+    found = re.search(r"^AllowedIPs\s*=\s*(.+)$", section, re.MULTILINE | re.IGNORECASE)
+    allowed = tuple(part.strip() for part in found[1].split(",")) if found else ()
+    return bool(allowed) and owned(PeerFacts(allowed_ips=allowed, handshake_at=0), network)

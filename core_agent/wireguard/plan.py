@@ -1,0 +1,49 @@
+"""The steps from the peers there are to the peers there should be; pure, add before remove.
+
+Only peers whose allowed IPs all lie inside the tunnel's network are the agent's: an operator's own peer is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
+
+from core_agent.desired import Peer
+from core_agent.wireguard.facts import PeerFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPeer:
+    """Make this peer exist with exactly this address; a live session of the same key goes on."""
+
+    public_key: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovePeer:
+    """Take this peer away."""
+
+    public_key: str
+
+
+Step = SetPeer | RemovePeer
+
+
+def plan(desired: Mapping[str, Peer], facts: Mapping[str, PeerFacts], *, network: IPv4Network) -> tuple[Step, ...]:
+    """Return the steps that turn ``facts`` into ``desired``, both by public key; empty when they agree."""
+    sets = tuple(
+        SetPeer(public_key=key, address=peer.address)
+        for key, peer in desired.items()
+        if key not in facts or facts[key].allowed_ips != (f"{peer.address}/32",)
+    )
+    removes = tuple(
+        RemovePeer(public_key=key) for key, peer in facts.items() if key not in desired and owned(peer, network)
+    )
+    return sets + removes
+
+
+def owned(peer: PeerFacts, network: IPv4Network) -> bool:
+    """Return whether the agent answers for this peer: it has no address outside the tunnel's network."""
+    return all((parsed := ip_network(ip)).version == 4 and parsed.subnet_of(network) for ip in peer.allowed_ips)  # type: ignore[arg-type]  # the version was just compared
