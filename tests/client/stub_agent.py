@@ -1,0 +1,186 @@
+"""A stand-in for relay and agent in one: answers as the mode in its folder says; it must not know who asks.
+
+Run by sshd as the forced command, with the folder as its argument. It appends each request to ``requests.log`` and
+reads ``mode``: how to misbehave, or ``answer`` to speak the contract over a small core that ``core.json`` remembers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from core_agent.contract.codec import (
+    MAX_REPLY_BYTES,
+    FailedReply,
+    Outcome,
+    RefusedReply,
+    decode_request,
+    encode_reply,
+)
+from core_agent.contract.messages import (
+    ActivateNode,
+    BurstReport,
+    Command,
+    CoreServerReport,
+    EnrollNode,
+    FactsReport,
+    FleetReport,
+    GroupReport,
+    Hold,
+    HoldNode,
+    Lifecycle,
+    LoadReport,
+    NodeReport,
+    Phase,
+    ReadFacts,
+    SetBurst,
+    SyncFleet,
+    TunnelReport,
+)
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.errors import RefusalKind
+
+GROUP = GroupName("eu-north-1/drawbridge-edge")
+LOAD = LoadReport(
+    servers=(CoreServerReport(name="no-primary", up=True, busy=12, slots=50, queue=3),), queue=1, requests_total=123_456
+)
+CORE_KEY = PublicKey("Cs0Q4XE7Wk9WJ3eE0S+8o5m4cP6p0mX5mI5J2aY0XFE=")
+
+
+def node(instance: str, phase: Phase, **seen: object) -> NodeReport:
+    """Return a node in ``phase``, as a core with one group would report it."""
+    active = phase is Phase.ACTIVE
+    report = NodeReport(
+        instance=InstanceId(instance),
+        group=GROUP,
+        lifecycle=Lifecycle.SERVING if active else Lifecycle.JOINING,
+        phase=phase,
+        hold=Hold.NONE,
+        waited_s=3725 if active else 4,
+        address="10.100.0.2" if active else None,
+        handshake_age_s=17 if active else None,
+        server="ready" if active else "absent",
+        check="L7OK" if active else "",
+        weight=28 if active else 0,
+        maxconn=28,
+        connections=3 if active else 0,
+    )
+    return replace(report, **seen)  # type: ignore[arg-type]  # whatever field the caller names
+
+
+NODES = (node("i-0abc", Phase.ACTIVE), node("i-0def1234567890abc", Phase.SEATED))
+
+
+def facts(burst: BurstReport, nodes: tuple[NodeReport, ...]) -> FactsReport:
+    """Return everything there is to know of the small core."""
+    return FactsReport(
+        agent_version="0.1.0",
+        core="oslo-1",
+        network="10.100.0.0/22",
+        addresses_free=1019,
+        groups=(GroupReport(group=GROUP, generation=1_700_000_000_000),),
+        nodes=nodes,
+        burst=burst,
+        load=LOAD,
+        pending_steps=2,
+    )
+
+
+def answer(command: Command, folder: Path) -> Outcome:  # noqa: PLR0911  one answer per command
+    """Return what the small core says to ``command``, and remember what it changed."""
+    memory = folder / "core.json"
+    kept = json.loads(memory.read_text()) if memory.exists() else {"level": 25, "reason": "calm", "holds": {}}
+    nodes = tuple(replace(node, hold=Hold(kept["holds"].get(node.instance, "none"))) for node in NODES)
+    known = {node.instance: node for node in nodes}
+    match command:
+        case SetBurst():
+            kept |= {"level": command.level_percent, "reason": command.reason}
+        case HoldNode() if command.instance in known:
+            kept["holds"][command.instance] = command.hold
+    memory.write_text(json.dumps(kept))
+    burst = BurstReport(level_percent=kept["level"], reason=Reason(kept["reason"]))
+    match command:
+        case ReadFacts():
+            return facts(burst, nodes)
+        case SetBurst():
+            return burst
+        case HoldNode() if command.instance in known:
+            return replace(known[command.instance], hold=command.hold)
+        case ActivateNode() if command.instance in known:
+            return known[command.instance]
+        case HoldNode() | ActivateNode():
+            return RefusedReply(kind=RefusalKind.UNKNOWN_NODE, message=f"there is no node {command.instance}")
+        case EnrollNode():
+            return TunnelReport(
+                instance=command.instance,
+                address="10.100.0.2/32",
+                core_address="10.100.0.1",
+                core_public_key=CORE_KEY,
+                endpoint="203.0.113.10:51820",
+                mtu=1360,
+                keepalive_s=25,
+            )
+        case SyncFleet():
+            return FleetReport(
+                group=command.group, generation=command.generation, applied=True, nodes=nodes, missing=(), load=LOAD
+            )
+
+
+def reply(mode: str, document: bytes, folder: Path) -> bytes:
+    """Return the bytes that go back in this ``mode``; ``document`` is the request."""
+    request_id, command = decode_request(document)
+    right = encode_reply(answer(command, folder), request_id=request_id)
+    refusal = RefusedReply(kind=RefusalKind.NOT_SEATED, message="i-0abc has no seat")
+    replies = {
+        "answer": right,
+        "cut": right[: len(right) // 2],
+        "cut at a brace": right[: right.index(b"}") + 1],
+        "silence": b"",
+        "garbage": b"Welcome to Debian GNU/Linux 12!\n",
+        "other version": right.replace(b'"version":1', b'"version":2'),
+        "other id": encode_reply(answer(command, folder), request_id="another"),
+        "no id": encode_reply(FailedReply(message="your document is broken", retryable=False), request_id="unknown"),
+        "other report": encode_reply(node("i-0abc", Phase.ACTIVE), request_id=request_id),
+        "refused": encode_reply(refusal, request_id=request_id),
+        "failed for now": encode_reply(FailedReply(message="the disk is full", retryable=True), request_id=request_id),
+        "failed for good": encode_reply(FailedReply(message="cannot be", retryable=False), request_id=request_id),
+    }
+    return replies[mode]
+
+
+def main(folder: Path) -> int:
+    """Read one request until its end, write one reply, return the exit status."""
+    mode = (folder / "mode").read_text()
+    if mode == "closed door":
+        sys.stderr.write("drawbridge relay: /run/drawbridge/agent.sock: Connection refused\nis the agent running?\n")
+        return 75
+    document = sys.stdin.buffer.read()
+    with (folder / "requests.log").open("ab") as log:
+        log.write(document + b"\n")
+    match mode:
+        case "oversize":
+            sys.stdout.buffer.write(b" " * (MAX_REPLY_BYTES + 1))
+        case "slow":
+            time.sleep(30)
+        case "drip":
+            for _ in range(300):
+                sys.stdout.write(" ")
+                sys.stdout.flush()
+                time.sleep(0.1)
+        case "chatty":
+            sys.stderr.write("noise\n" * 200_000)
+            sys.stdout.buffer.write(reply("answer", document, folder))
+        case "half, then an error":
+            sys.stdout.buffer.write(reply("cut", document, folder))
+            sys.stderr.write("agent hung up\n")
+            return 1
+        case _:
+            sys.stdout.buffer.write(reply(mode, document, folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
