@@ -87,12 +87,19 @@ class Host:
         doing = f"running {argv[0]} on {self.name}"
         try:
             result = subprocess.run(
-                self._inside(argv), input=stdin, capture_output=True, timeout=timeout_s, env=dict(environment), check=False
+                self._inside(argv),
+                input=stdin,
+                capture_output=True,
+                timeout=timeout_s,
+                env=dict(environment),
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise HostError(f"{doing}: wanted its end within {timeout_s} s, found it running") from None
         if check and result.returncode != 0:
-            raise CommandFailed(doing, argv[0], result.returncode, (result.stdout + result.stderr).decode(errors="replace"))
+            raise CommandFailed(
+                doing, argv[0], result.returncode, (result.stdout + result.stderr).decode(errors="replace")
+            )
         return result
 
     def spawn(
@@ -101,9 +108,13 @@ class Host:
         *,
         name: str,
         interactive: bool = False,
+        descriptors: tuple[int, ...] = (),
         environment: Mapping[str, str] = ENVIRONMENT,
     ) -> Process:
-        """Start ``argv`` as root and return at once; it prints to ``HOST-name.log``, or, if ``interactive``, to a pipe."""
+        """Start ``argv`` as root and return at once; it prints to ``HOST-name.log``, or, if ``interactive``, to a pipe.
+
+        It inherits the file ``descriptors`` under their own numbers.
+        """
         log = self.log_folder / f"{self.name}-{name}.log"
         with log.open("ab") as output:
             entry = subprocess.Popen(
@@ -112,6 +123,7 @@ class Host:
                 stdout=subprocess.PIPE if interactive else output,
                 stderr=output,
                 env=dict(environment),
+                pass_fds=descriptors,
                 start_new_session=True,
             )
         process = Process(name=f"{name} on {self.name}", log=log, entry=entry)
@@ -130,11 +142,11 @@ class Host:
         """Append to a file inside."""
         self.write(path, self.read(path) + content)
 
-    def listen(self, address: IPv4Address, port: int) -> socket.socket:
+    def listen(self, address: IPv4Address, port: int, *, hop_limit: int) -> socket.socket:
         """Return a TCP socket that listens inside the machine's network and is served by this process, outside it.
 
         ``address`` is put on the machine's loopback device. That is how a cloud's metadata service stands: within reach
-        of the machine, out of its hands.
+        of the machine, out of its hands. What it answers crosses at most ``hop_limit`` hops.
         """
         network = f"--net=/proc/{self._pid()}/ns/net"
         ours, theirs = socket.socketpair()
@@ -150,7 +162,33 @@ class Host:
                 doing = f"listening on {address}:{port} in {self.name}"
                 raise CommandFailed(doing, "nsenter", result.returncode, result.stderr)
             _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
-        return socket.socket(fileno=descriptors[0])
+        listener = socket.socket(fileno=descriptors[0])
+        listener.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)
+        return listener
+
+    def listen_at(self, path: str) -> socket.socket:
+        """Return a Unix stream socket that listens at ``path`` inside; its folder must exist, no link on the way."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self._seen_from_here(path))
+        listener.listen(64)
+        return listener
+
+    def receive_at(self, path: str) -> socket.socket:
+        """Return a Unix datagram socket bound at ``path`` inside, under the same condition."""
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        receiver.bind(self._seen_from_here(path))
+        return receiver
+
+    def connect_to(self, path: str, *, timeout_s: float) -> socket.socket:
+        """Return a connection to the Unix stream socket at ``path`` inside, under the same condition."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(self._seen_from_here(path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def stop(self) -> None:
         """Pull the plug: cut the cable, kill everything inside, and wait until it is gone; stopped already is fine."""
@@ -178,6 +216,10 @@ class Host:
         """``argv`` as this process can run it: it enters the machine, and dies when whoever waits for it does."""
         enter = ("nsenter", f"--target={self._pid()}", "--mount", "--uts", "--net", "--pid", "--root", "--wd")
         return (*enter, "setpriv", "--pdeathsig", "KILL", *argv)
+
+    def _seen_from_here(self, path: str) -> str:
+        """``path`` of the machine, as this process reaches it; an absolute link on the way would lead back out."""
+        return f"/proc/{self._pid()}/root{path}"
 
     def _pid(self) -> int:
         if not self.running:

@@ -1,6 +1,6 @@
 """The demo's internet: knows one bridge, two documentation networks (RFC 5737) and the cables to the hosts.
 
-It must not know what a host is or runs. There is no default route anywhere: the two networks are all the world there is.
+It must not know what a host is or runs. There is no default route: the two networks are all the world.
 """
 
 from __future__ import annotations
