@@ -8,23 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core_agent.contract.names import GroupName, shown
+from core_agent.contract.names import shown
 from lambdas.errors import VariableError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """One Auto Scaling group and the physical names of its two lifecycle hooks."""
-
-    region: str
-    name: str
-    launch_hook: str
-    terminate_hook: str
-
-    @property
-    def contract_name(self) -> GroupName:
-        """The group as the core knows it, ``REGION/NAME``."""
-        return GroupName(f"{self.region}/{self.name}")
+from lambdas.group import Group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from core_agent.contract.names import InstanceId, Reason
 from core_agent.errors import DrawbridgeError
 from lambdas.cloud import Instance
 from lambdas.core import Core, ask
-from lambdas.environment import Group
+from lambdas.group import Group
 from lambdas.states import HELD_TO_LEAVE, Hook, lifecycle, released
 
 
@@ -69,12 +69,12 @@ def look(group: Group, *, cloud: Cloud, core: Core, now_ms: Callable[[], int], o
     nodes = {node.instance: node for node in report.nodes}
     for instance in instances:
         node = nodes.get(instance.id)
-        phase = _phase(node, report)
+        phase = node.phase if node else None
         if instance.state in HELD_TO_LEAVE and phase is not Phase.GONE:
             leaving.append(instance.id)
         for hook in released(instance.state, phase, node.connections if node else 0):
             try:
-                if cloud.complete(group=group.name, hook=_physical(group, hook), instance=instance.id):
+                if cloud.complete(group=group.name, hook=group.hook_name(hook), instance=instance.id):
                     completed.append((instance.id, hook))
             except DrawbridgeError as error:
                 failed.append(error)
@@ -117,18 +117,3 @@ def _sync(
 
 def _seats(instances: Iterable[Instance]) -> tuple[Seat, ...]:
     return tuple(Seat(instance=one.id, lifecycle=lifecycle(one.state)) for one in instances)
-
-
-def _phase(node: NodeReport | None, report: FleetReport) -> Phase | None:
-    """Where the core stands with one instance; None when the report does not tell.
-
-    A core that took this look in lists every seat that is not serving. One that it leaves out all the same is held
-    nowhere on it: the instance was terminated before anybody saw it launch.
-    """
-    if node is not None:
-        return node.phase
-    return Phase.GONE if report.applied else None
-
-
-def _physical(group: Group, hook: Hook) -> str:
-    return group.launch_hook if hook is Hook.LAUNCH else group.terminate_hook
