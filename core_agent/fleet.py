@@ -261,6 +261,8 @@ def hold(nodes: Mapping[InstanceId, Node], instance: InstanceId, wish: Hold, *, 
     after = replace(node, hold=wish)
     if wish is Hold.REMOVE:
         after = replace(_leaving(after, now), lifecycle=node.lifecycle)
+    elif node.phase is Phase.GONE and node.hold is Hold.REMOVE:
+        after = replace(after, since=now)  # its rest begins now, so that a look at the group can seat it again
     return Changes(nodes=(after,)) if after != node else Changes()
 
 

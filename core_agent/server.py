@@ -63,10 +63,15 @@ class Server:
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Accept and answer; returns after ``stop``. An error that the tree does not know ends the process loudly."""
+        """Tick, accept and answer until SIGTERM, SIGINT or ``stop``; the process's main thread belongs here."""
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         signal.signal(signal.SIGINT, lambda *_: self.stop())
+        threading.excepthook = _end_loudly
         threading.Thread(target=self._tick, name="ticker", daemon=True).start()
+        self.accept()
+
+    def accept(self) -> None:
+        """Accept and answer; returns after ``stop``."""
         while not self._stopping.is_set():
             try:
                 connection, _ = self._listener.accept()
@@ -98,6 +103,12 @@ class Server:
                 log.error("converging: %s", error)  # noqa: TRY400 - the message is whole; the next tick tries again
                 moving = True
             interval = _MOVING_INTERVAL_S if moving else _QUIET_INTERVAL_S
+
+
+def _end_loudly(hook: threading.ExceptHookArgs) -> None:
+    """End the process on an error that the tree does not know: systemd starts it anew, and starting converges."""
+    log.critical("an unexpected error ended the agent", exc_info=hook.exc_value)
+    os._exit(70)  # EX_SOFTWARE; a thread cannot end its process otherwise
 
 
 def listen(path: Path, *, group: str) -> socket.socket:

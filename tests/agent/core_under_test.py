@@ -1,0 +1,122 @@
+"""An agent over a fake host, with a clock that tests turn and short names for what they do most."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from fake_host import FakeHost
+
+from core_agent.agent import Agent
+from core_agent.contract.messages import (
+    ActivateNode,
+    EnrollNode,
+    FleetReport,
+    Hold,
+    HoldNode,
+    Lifecycle,
+    Report,
+    Seat,
+    SetBurst,
+    SyncFleet,
+    TunnelReport,
+)
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.fleet import Burst
+from core_agent.state import State
+from settings import Settings
+
+GROUP = GroupName("eu-north-1/drawbridge-edge")
+START = 1_800_000_000.0
+
+
+def key(number: int) -> PublicKey:
+    """Return the ``number``-th made-up key."""
+    return PublicKey(base64.b64encode(number.to_bytes(32, "big")).decode())
+
+
+class Core:
+    """An agent, its host, its records and its clock, with short names for what tests do most."""
+
+    def __init__(self, settings: Settings, path: Path) -> None:
+        self.settings = settings
+        self.path = path
+        self.now = START
+        self.generation = int(START * 1000)
+        self.host = FakeHost(settings)
+        self.state = State.create(path, Burst(level_percent=100, reason=Reason("test")))
+        self.agent = self._agent()
+
+    def _agent(self) -> Agent:
+        return Agent(self.settings, self.state, self.host, clock=lambda: self.now)  # type: ignore[arg-type]  # the fake
+
+    def restart(self) -> None:
+        """Start a new agent from what is on disk, as after kill -9."""
+        self.state.close()
+        self.state = State.open(self.path)
+        self.agent = self._agent()
+
+    def sync(
+        self,
+        *,
+        generation: int | None = None,
+        group: GroupName = GROUP,
+        gone: tuple[str, ...] = (),
+        override: str | None = None,
+        **seats: str,
+    ) -> FleetReport:
+        """Sync ``group`` to ``seats`` (``i_1="serving"``) with the next generation."""
+        self.generation += 1
+        report = self.agent.carry_out(
+            SyncFleet(
+                group=group,
+                generation=self.generation if generation is None else generation,
+                seats=tuple(
+                    Seat(instance=InstanceId(name.replace("_", "-")), lifecycle=Lifecycle(word))
+                    for name, word in seats.items()
+                ),
+                gone=tuple(InstanceId(name) for name in gone),
+                override=Reason(override) if override else None,
+            )
+        )
+        assert isinstance(report, FleetReport)
+        return report
+
+    def enroll(self, instance: str, number: int) -> TunnelReport:
+        """Enroll ``instance`` with the ``number``-th key."""
+        report = self.agent.carry_out(EnrollNode(instance=InstanceId(instance), public_key=key(number)))
+        assert isinstance(report, TunnelReport)
+        return report
+
+    def ready(self, instance: str) -> Report:
+        """Say that ``instance`` is ready."""
+        return self.agent.carry_out(ActivateNode(instance=InstanceId(instance)))
+
+    def hold(self, instance: str, hold: str) -> Report:
+        """Speak as the operator."""
+        return self.agent.carry_out(HoldNode(instance=InstanceId(instance), hold=Hold(hold), reason=Reason("test")))
+
+    def burst(self, level: int) -> Report:
+        """Set the level."""
+        return self.agent.carry_out(SetBurst(level_percent=level, reason=Reason("test")))
+
+    def join(self, *numbers: int) -> None:
+        """Bring nodes ``i-N`` all the way to active, beside those that are there."""
+        self.sync(**({f"i_{n}": "joining" for n in numbers} | self.seats()))
+        for n in numbers:
+            self.enroll(f"i-{n}", n)
+            self.host.handshake(key(n), int(self.now))
+            self.host.checked(f"i-{n}")
+            self.ready(f"i-{n}")
+        self.sync(**self.seats())
+
+    def seats(self, **changes: str) -> dict[str, str]:
+        """Return every present node as a serving seat, with ``changes``."""
+        present = {
+            n.instance.replace("-", "_"): "serving" for n in self.state.nodes.values() if n.phase.value != "gone"
+        }
+        return {**present, **changes}
+
+    def phases(self) -> dict[str, str]:
+        """Return the phase of every node on record."""
+        return {node.instance: node.phase.value for node in self.state.nodes.values()}

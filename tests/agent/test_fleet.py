@@ -1,0 +1,348 @@
+"""What becomes of nodes: the rules of ``core_agent.fleet`` through the whole agent over a fake host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from core_under_test import GROUP, Core, key
+
+from core_agent.contract.messages import FactsReport, NodeReport, Phase, ReadFacts
+from core_agent.contract.names import GroupName
+from core_agent.errors import Refused
+
+
+def test_a_node_goes_the_whole_way_in(core: Core) -> None:
+    """Seated, enrolled, active: each stage programs exactly what it should."""
+    report = core.sync(i_1="joining")
+    assert [(n.instance, n.phase, n.address) for n in report.nodes] == [("i-1", Phase.SEATED, "10.100.0.2")]
+    assert core.host.text() == ""
+    tunnel = core.enroll("i-1", 1)
+    assert (tunnel.address, tunnel.core_address, tunnel.endpoint) == (
+        "10.100.0.2/32",
+        "10.100.0.1",
+        "203.0.113.10:51820",
+    )
+    assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 maint weight 28 maxconn 28"
+    core.host.handshake(key(1), int(core.now))
+    core.host.checked("i-1")
+    answer = core.ready("i-1")
+    assert isinstance(answer, NodeReport)
+    assert (answer.phase, answer.server) == (Phase.ACTIVE, "ready")
+    assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 ready weight 28 maxconn 28"
+
+
+@pytest.mark.parametrize("lacks", ["handshake", "check", "word"])
+def test_a_node_opens_only_when_word_handshake_and_check_agree(core: Core, lacks: str) -> None:
+    """Any one of the three missing keeps it closed; the third arriving opens it without another message."""
+    core.sync(i_1="joining")
+    core.enroll("i-1", 1)
+    events = {
+        "handshake": lambda: core.host.handshake(key(1), int(core.now)),
+        "check": lambda: core.host.checked("i-1"),
+        "word": lambda: core.ready("i-1"),
+    }
+    for name, event in events.items():
+        if name != lacks:
+            event()
+    core.agent.tick()
+    assert core.phases() == {"i-1": "enrolled"}
+    events[lacks]()
+    core.agent.tick()
+    assert core.phases() == {"i-1": "active"}
+
+
+def test_a_serving_seat_needs_no_word(core: Core) -> None:
+    """A node that the cloud already counts as serving opens on handshake and check alone, as after a core's rebuild."""
+    core.sync(i_1="serving")
+    core.enroll("i-1", 1)
+    core.host.handshake(key(1), int(core.now))
+    core.host.checked("i-1")
+    core.agent.tick()
+    assert core.phases() == {"i-1": "active"}
+
+
+def test_a_node_goes_the_whole_way_out(core: Core) -> None:
+    """Draining keeps server and peer until the last request is done; then both go."""
+    core.join(1)
+    core.host.busy("i-1", 3)
+    report = core.sync(i_1="leaving")
+    assert [n.phase for n in report.nodes] == [Phase.DRAINING]
+    assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 drain weight 28 maxconn 28"
+    core.host.busy("i-1", 0)
+    core.agent.tick()
+    assert core.host.text() == ""
+    assert [n.phase for n in core.sync(i_1="leaving").nodes] == [Phase.GONE]
+
+
+def test_the_drain_ends_at_its_deadline(core: Core) -> None:
+    """A request that never ends does not hold the machine for ever."""
+    core.join(1)
+    core.host.busy("i-1", 1)
+    core.sync(i_1="leaving")
+    core.now += core.settings.edge.drain_deadline_s - 1
+    core.agent.tick()
+    assert core.phases() == {"i-1": "draining"}
+    core.now += 1
+    core.agent.tick()
+    assert core.phases() == {"i-1": "gone"}
+    assert core.host.text() == ""
+
+
+def test_a_draining_node_that_is_wanted_again_comes_back(core: Core) -> None:
+    """A termination that was called off reopens the node without a new enrolment."""
+    core.join(1)
+    core.host.busy("i-1", 1)
+    core.sync(i_1="leaving")
+    core.sync(i_1="serving")
+    assert core.phases() == {"i-1": "active"}
+    assert "ready" in core.host.text()
+
+
+def test_leaving_before_joining_is_gone_at_once(core: Core) -> None:
+    """A terminate that overtakes its launch leaves nothing behind and may be completed."""
+    report = core.sync(i_9="leaving")
+    assert [(n.instance, n.phase) for n in report.nodes] == [("i-9", Phase.GONE)]
+    assert core.phases() == {}
+
+
+def test_a_seat_that_never_enrolled_goes_at_once(core: Core) -> None:
+    """Nothing was programmed for it, so there is nothing to drain."""
+    core.sync(i_1="joining")
+    assert [n.phase for n in core.sync(i_1="leaving").nodes] == [Phase.GONE]
+
+
+def test_an_older_generation_changes_nothing(core: Core) -> None:
+    """A late look is answered with the current state."""
+    core.join(1)
+    newest = core.generation
+    report = core.sync(generation=newest - 1)
+    assert (report.applied, report.generation) == (False, newest)
+    assert core.phases() == {"i-1": "active"}
+    assert [n.phase for n in report.nodes] == [Phase.ACTIVE]
+
+
+def test_a_generation_from_the_future_is_refused(core: Core) -> None:
+    """One wrong clock must not shut out every later look."""
+    with pytest.raises(Refused, match="ahead of the core's clock"):
+        core.sync(generation=int((core.now + 3600) * 1000), i_1="joining")
+    assert core.phases() == {}
+    assert core.sync(i_1="joining").applied
+
+
+def test_the_guard_keeps_a_fleet_that_vanishes_at_once(core: Core) -> None:
+    """Five of five missing is not believed: they stay, open, and are named."""
+    core.join(1, 2, 3, 4, 5)
+    report = core.sync()
+    assert report.missing == ("i-1", "i-2", "i-3", "i-4", "i-5")
+    assert set(core.phases().values()) == {"active"}
+    assert core.host.text().count(" ready ") == 5
+
+
+def test_the_guard_lets_a_few_go(core: Core) -> None:
+    """Two missing of five are within the guard and drain."""
+    core.join(1, 2, 3, 4, 5)
+    report = core.sync(i_1="serving", i_2="serving", i_3="serving")
+    assert report.missing == ()
+    assert core.phases()["i-4"] == core.phases()["i-5"] == "gone"
+
+
+def test_declared_gone_passes_the_guard(core: Core) -> None:
+    """The cloud disowned each by name: all five leave, requests in flight on dead machines or not."""
+    core.join(1, 2, 3, 4, 5)
+    core.host.busy("i-1", 2)
+    report = core.sync(gone=("i-1", "i-2", "i-3", "i-4", "i-5"))
+    assert report.missing == ()
+    assert set(core.phases().values()) == {"gone"}
+    assert core.host.text() == ""
+
+
+def test_an_override_passes_the_guard(core: Core) -> None:
+    """An operator's reason is enough."""
+    core.join(1, 2, 3, 4, 5)
+    assert core.sync(override="the group was rebuilt").missing == ()
+    assert set(core.phases().values()) == {"gone"}
+
+
+def test_leaving_seats_do_not_count_against_the_guard(core: Core) -> None:
+    """A scale-in to nothing, node by node declared leaving, is no massacre."""
+    core.join(1, 2, 3, 4, 5)
+    report = core.sync(**{f"i_{n}": "leaving" for n in range(1, 6)})
+    assert report.missing == ()
+    assert set(core.phases().values()) == {"gone"}
+
+
+def test_groups_do_not_touch_each_other(core: Core) -> None:
+    """An empty look at one group leaves another's nodes alone."""
+    core.join(1)
+    core.sync(group=GroupName("eu-west-1/other"))
+    assert core.phases() == {"i-1": "active"}
+    with pytest.raises(Refused, match="still a node of eu-north-1"):
+        core.sync(group=GroupName("eu-west-1/other"), i_1="joining")
+
+
+def test_enrolling_again_with_the_same_key_answers_the_same(core: Core) -> None:
+    """The node may ask as often as it likes."""
+    core.sync(i_1="joining")
+    first = core.enroll("i-1", 1)
+    effects = core.host.effects
+    assert core.enroll("i-1", 1) == first
+    assert core.host.effects == effects
+
+
+def test_another_key_for_a_live_node_is_refused(core: Core) -> None:
+    """Whoever comes later with another key does not get the tunnel."""
+    core.join(1)
+    with pytest.raises(Refused, match="may change its key only when its seat is renewed"):
+        core.enroll("i-1", 99)
+    assert list(core.host.peers) == [key(1)]
+
+
+def test_a_renewed_seat_takes_a_new_key(core: Core) -> None:
+    """Gone and seated again: a new key, the same address."""
+    core.join(1)
+    core.sync(i_1="leaving")
+    core.sync(i_1="joining")
+    assert core.enroll("i-1", 99).address == "10.100.0.2/32"
+    assert list(core.host.peers) == [key(99)]
+
+
+def test_a_stolen_key_is_refused(core: Core) -> None:
+    """A key that another node has, or the core, is nobody else's."""
+    core.join(1)
+    core.sync(**core.seats(i_2="joining"))
+    with pytest.raises(Refused, match="found the key of i-1"):
+        core.enroll("i-2", 1)
+    assert core.phases()["i-2"] == "seated"
+    core.sync(i_1="leaving", i_2="joining")
+    with pytest.raises(Refused, match="found the key of i-1"):
+        core.enroll("i-2", 1)
+
+
+def test_a_stranger_may_not_enroll(core: Core) -> None:
+    """Only a seat admits."""
+    with pytest.raises(Refused, match="wanted a seat in a group, found none"):
+        core.enroll("i-7", 7)
+    with pytest.raises(Refused, match="no such node"):
+        core.ready("i-7")
+
+
+def test_a_leaving_node_may_not_enroll_or_open(core: Core) -> None:
+    """On its way out means out."""
+    core.join(1)
+    core.host.busy("i-1", 1)
+    core.sync(i_1="leaving")
+    with pytest.raises(Refused, match="leaving"):
+        core.enroll("i-1", 1)
+    with pytest.raises(Refused, match="leaving"):
+        core.ready("i-1")
+
+
+def test_addresses_rest_before_they_are_used_again(core: Core) -> None:
+    """A released address stays its former node's until the quarantine is over."""
+    core.join(1)
+    core.sync(i_1="leaving")
+    core.sync(i_2="joining")
+    assert core.state.nodes["i-2"].address == "10.100.0.3"  # type: ignore[index]  # a plain string equals its Name
+    core.now += core.settings.tunnel.quarantine_s
+    core.agent.tick()
+    assert core.phases() == {"i-2": "seated"}
+    core.sync(i_2="joining", i_3="joining")
+    assert core.state.nodes["i-3"].address == "10.100.0.2"  # type: ignore[index]  # as above
+
+
+def test_exhausted_addresses_are_said_and_healed(core: Core) -> None:
+    """A seat beyond the last address is kept, refused at enrolment, and served once there is one again."""
+    room = core.settings.node_capacity
+    core.sync(**{f"i_{n}": "joining" for n in range(room)}, i_last="joining")
+    with pytest.raises(Refused, match=r"wanted a free address in 10\.100\.0\.0/22, found none"):
+        core.enroll("i-last", 5)
+    core.sync(**{f"i_{n}": "joining" for n in range(1, room)}, i_0="leaving", i_last="joining")
+    core.now += core.settings.tunnel.quarantine_s
+    core.agent.tick()
+    assert core.enroll("i-last", 5).address == "10.100.0.2/32"
+
+
+def test_levels_scale_weight_and_slots(core: Core) -> None:
+    """Half a level is half of both; never 0 on an open server; level 0 closes and 1 opens again."""
+    core.join(1)
+    core.burst(50)
+    assert "ready weight 14 maxconn 14" in core.host.text()
+    core.burst(1)
+    assert "ready weight 1 maxconn 1" in core.host.text()
+    core.burst(0)
+    assert "drain weight 1 maxconn 1" in core.host.text()
+    core.burst(100)
+    assert "ready weight 28 maxconn 28" in core.host.text()
+
+
+def test_resting_nodes_keep_their_peer_and_take_no_traffic(core: Core) -> None:
+    """Standby and warm pool: tunnel up, server closed, and back without enrolling."""
+    core.join(1)
+    core.sync(i_1="resting")
+    assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 drain weight 28 maxconn 28"
+    core.sync(i_1="serving")
+    assert "ready" in core.host.text()
+
+
+def test_an_operators_drain_outlives_syncs(core: Core) -> None:
+    """The cloud says serving; the operator said drain; lifting it opens the node again."""
+    core.join(1)
+    core.hold("i-1", "drain")
+    core.sync(i_1="serving")
+    assert "drain" in core.host.text()
+    core.hold("i-1", "none")
+    assert "ready" in core.host.text()
+
+
+def test_an_operators_removal_lasts_while_the_cloud_lists_it(core: Core) -> None:
+    """It goes, cannot enroll again, is not forgotten while seated, and is welcome after the hold was lifted."""
+    core.join(1)
+    core.hold("i-1", "remove")
+    core.now += 10 * core.settings.tunnel.quarantine_s
+    core.agent.tick()
+    core.sync(i_1="serving")
+    assert core.host.text() == ""
+    with pytest.raises(Refused, match="an operator removed this node"):
+        core.enroll("i-1", 1)
+    core.hold("i-1", "none")
+    core.sync(i_1="serving")
+    core.enroll("i-1", 1)
+    assert core.phases() == {"i-1": "enrolled"}
+
+
+def test_a_removed_node_is_forgotten_once_the_cloud_forgets_it(core: Core) -> None:
+    """No seat, quarantine over: the record goes and its address is free."""
+    core.join(1)
+    core.hold("i-1", "remove")
+    core.sync()
+    core.now += core.settings.tunnel.quarantine_s
+    core.agent.tick()
+    assert core.phases() == {}
+
+
+def test_drift_is_repaired_and_a_second_pass_is_empty(core: Core) -> None:
+    """A peer taken away, a weight turned and a stranger added by hand: put right, then nothing left to do."""
+    core.join(1, 2)
+    wanted = core.host.text()
+    core.host.peers.clear()
+    core.host._change("i-1", weight=3)
+    core.host.servers["i-stranger"] = replace(core.host.servers["i-2"], name="i-stranger")
+    core.agent.tick()
+    assert core.host.text() == wanted
+    effects = core.host.effects
+    core.agent.tick()
+    assert core.host.effects == effects
+
+
+def test_facts_tell_everything_and_change_nothing(core: Core) -> None:
+    """ReadFacts names the nodes, the level, the room left, and a plan of nothing."""
+    core.join(1)
+    effects = core.host.effects
+    facts = core.agent.carry_out(ReadFacts())
+    assert isinstance(facts, FactsReport)
+    assert (facts.core, facts.network, facts.addresses_free) == ("oslo-1", "10.100.0.0/22", 1020)
+    assert [(n.instance, n.phase) for n in facts.nodes] == [("i-1", Phase.ACTIVE)]
+    assert (facts.burst.level_percent, facts.pending_steps) == (100, 0)
+    assert [(g.group, g.generation) for g in facts.groups] == [(GROUP, core.generation)]
+    assert core.host.effects == effects

@@ -1,0 +1,78 @@
+"""The records: durable, whole or refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from core_under_test import Core
+
+from core_agent.errors import StateError
+from core_agent.state import State
+
+
+def test_everything_survives_a_restart(core: Core) -> None:
+    """Nodes in every phase, holds, generations and the level come back as they were."""
+    core.join(1, 2, 3)
+    core.hold("i-1", "drain")
+    core.host.busy("i-2", 1)
+    core.sync(i_1="serving", i_2="leaving", i_3="leaving", i_4="joining")
+    core.burst(37)
+    before = (dict(core.state.nodes), dict(core.state.generations), core.state.burst)
+    core.restart()
+    assert (core.state.nodes, core.state.generations, core.state.burst) == before
+
+
+def test_missing_records_are_refused(tmp_path: Path) -> None:
+    """An empty start is never made silently."""
+    with pytest.raises(StateError, match="no records there"):
+        State.open(tmp_path / "state.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_records_are_not_made_anew(core: Core) -> None:
+    """`create` is for a new core."""
+    with pytest.raises(StateError, match="there are records already"):
+        State.create(core.path, core.state.burst)
+
+
+def test_records_of_a_newer_agent_are_refused(core: Core) -> None:
+    """A downgrade does not guess."""
+    core.state.close()
+    with sqlite3.connect(core.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StateError, match="wanted records of version 1, found 99"):
+        State.open(core.path)
+
+
+@pytest.mark.parametrize("damage", [b"not a database" * 400, b""])
+def test_damaged_records_are_refused(tmp_path: Path, damage: bytes) -> None:
+    """Bytes that are no database, and an empty file, are an error and stay as they are."""
+    path = tmp_path / "state.db"
+    path.write_bytes(damage)
+    with pytest.raises(StateError):
+        State.open(path)
+    assert path.read_bytes() == damage or not damage
+
+
+def test_a_word_that_no_agent_wrote_is_refused(core: Core) -> None:
+    """A phase that does not exist is damage, not a traceback."""
+    core.join(1)
+    core.state.close()
+    with sqlite3.connect(core.path) as connection:
+        connection.execute("UPDATE nodes SET phase = 'flying'")
+    connection.close()
+    with pytest.raises(StateError, match="'flying' is not a valid Phase"):
+        State.open(core.path)
+
+
+def test_a_disk_that_refuses_changes_nothing(core: Core) -> None:
+    """A failed transaction leaves memory, file and host as they were."""
+    core.join(1)
+    text = core.host.text()
+    core.state._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(StateError, match="readonly"):
+        core.sync(i_1="leaving")
+    assert (core.phases(), core.host.text()) == ({"i-1": "active"}, text)
