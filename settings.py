@@ -12,7 +12,6 @@ import itertools
 import os
 import re
 import tomllib
-import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -381,7 +380,7 @@ def parse(text: str, *, source: str) -> Settings:
     except RecursionError:
         raise SettingsError(f"{source}: wanted TOML, found values nested too deeply") from None
     try:
-        settings = typing.cast("Settings", build(Settings, tables, source))
+        settings = build(Settings, tables, source)
     except ContractError as error:
         raise SettingsError(str(error)) from None
     for problem in itertools.chain.from_iterable(check(settings) for check in _CHECKS):

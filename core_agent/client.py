@@ -86,7 +86,8 @@ class CoreClient:
 
     ``host_key`` is the pinned key as ``ssh-ed25519 AAAA…``; ``private_key`` is the OpenSSH text itself (``str``) or a
     file that holds it (``Path``). Nothing is dialled before the first request. Raises ``SettingsError`` for a host key
-    and ``AuthenticationFailed`` for a private key that cannot be used, without showing the latter.
+    and ``AuthenticationFailed`` for a private key that cannot be used, without showing the latter. ``where`` is
+    ``HOST:PORT``, for messages.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class CoreClient:
         self._host_key = _pinned(host_key)
         self._private_key = load_private_key(private_key)
         self._connect_timeout_s, self._reply_timeout_s = connect_timeout_s, reply_timeout_s
-        self._where = f"{host}:{port}"
+        self.where = f"{host}:{port}"
         self._ssh: paramiko.SSHClient | None = None
 
     def __enter__(self) -> Self:
@@ -166,13 +167,13 @@ class CoreClient:
             ssh.client.close()
             if answered:
                 raise AuthenticationFailed(
-                    f"logging in at {self._where} as {self._user}: key {self._private_key.fingerprint} was refused; "
+                    f"logging in at {self.where} as {self._user}: key {self._private_key.fingerprint} was refused; "
                     "its public half has to be in that user's authorized_keys"
                 ) from None
-            raise CoreUnreachable(f"logging in at {self._where}: {error}") from None
+            raise CoreUnreachable(f"logging in at {self.where}: {error}") from None
         except (OSError, paramiko.SSHException, EOFError, UnicodeError) as error:
             ssh.client.close()
-            raise CoreUnreachable(f"connecting to {self._where}: {self._reason(error)}") from None
+            raise CoreUnreachable(f"connecting to {self.where}: {self._reason(error)}") from None
         self._ssh = ssh.client
         transport = ssh.transport
         transport.set_keepalive(_KEEPALIVE_S)
@@ -208,7 +209,7 @@ class CoreClient:
 
     def _refuse_key(self, error: BadHostKeyException) -> NoReturn:
         raise HostKeyMismatch(
-            f"connecting to {self._where}: wanted the pinned host key {self._host_key.fingerprint} "
+            f"connecting to {self.where}: wanted the pinned host key {self._host_key.fingerprint} "
             f"({self._host_key.get_name()}), found {error.key.fingerprint} ({error.key.get_name()}); nothing was sent. "
             "If the core was rebuilt, compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console, "
             "set core.ssh_host_key in drawbridge.toml and deploy; if it was not, somebody stands in between"
@@ -251,7 +252,7 @@ class CoreClient:
             self.close()
             if expired.is_set():
                 raise CoreUnreachable(
-                    f"asking {self._where}: wanted an answer within {self._reply_timeout_s:g} s, found none"
+                    f"asking {self.where}: wanted an answer within {self._reply_timeout_s:g} s, found none"
                 ) from None
             raise
         finally:
@@ -263,18 +264,18 @@ class CoreClient:
             # The server's forced command runs the relay, whatever is asked for.
             channel.exec_command("drawbridge")
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise _ConnectionLost(f"opening a channel at {self._where}: {self._reason(error)}") from None
+            raise _ConnectionLost(f"opening a channel at {self.where}: {self._reason(error)}") from None
         with channel:
             _send(channel, document)
             reply = self._read(channel)
             said = _last_lines(channel)
             status = channel.recv_exit_status()
         if status < 0:
-            raise _ConnectionLost(f"asking {self._where}: the connection ended before the answer was whole{said}")
+            raise _ConnectionLost(f"asking {self.where}: the connection ended before the answer was whole{said}")
         if status > 0:
-            raise CoreUnreachable(f"asking {self._where}: the relay exited {status}{said or ': it said nothing'}")
+            raise CoreUnreachable(f"asking {self.where}: the relay exited {status}{said or ': it said nothing'}")
         if not reply:
-            raise CoreUnreachable(f"asking {self._where}: wanted a reply, found nothing{said}")
+            raise CoreUnreachable(f"asking {self.where}: wanted a reply, found nothing{said}")
         return reply
 
     def _read(self, channel: paramiko.Channel) -> bytes:
@@ -285,7 +286,7 @@ class CoreClient:
             size += len(chunk)
             if size > MAX_REPLY_BYTES:
                 self.close()
-                raise ContractError(f"reply: wanted at most {MAX_REPLY_BYTES} bytes from {self._where}, found more")
+                raise ContractError(f"reply: wanted at most {MAX_REPLY_BYTES} bytes from {self.where}, found more")
         return b"".join(chunks)
 
     def _report(self, reply: bytes, request_id: str, wanted: type[Report]) -> Report:
@@ -295,7 +296,7 @@ class CoreClient:
             if _is_json(reply):
                 raise
             raise CoreUnreachable(
-                f"asking {self._where}: wanted one JSON document, found {shown(reply[:80])} ({len(reply)} bytes): "
+                f"asking {self.where}: wanted one JSON document, found {shown(reply[:80])} ({len(reply)} bytes): "
                 "cut short, or not from the agent"
             ) from None
         if answered_id != request_id:

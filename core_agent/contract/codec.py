@@ -68,7 +68,7 @@ def decode_request(document: bytes) -> tuple[str, Command]:
     name = _member(fields, "command", "request")
     if not isinstance(name, str) or (kind := COMMANDS.get(name)) is None:
         raise ContractError(f"request.command: wanted one of {', '.join(COMMANDS)}, found {shown(name)}")
-    return request_id, typing.cast("Command", build(kind, _member(fields, "body", "request"), name))
+    return request_id, build(kind, _member(fields, "body", "request"), name)
 
 
 def encode_reply(outcome: Outcome, *, request_id: str) -> bytes:
@@ -90,15 +90,15 @@ def decode_reply(document: bytes) -> tuple[str, Outcome]:
     request_id = _request_id(fields)
     if "refused" in fields:
         refuse_unknown(fields, {"version", "id", "refused"}, "reply")
-        return request_id, typing.cast("RefusedReply", build(RefusedReply, fields["refused"], "refused"))
+        return request_id, build(RefusedReply, fields["refused"], "refused")
     if "failed" in fields:
         refuse_unknown(fields, {"version", "id", "failed"}, "reply")
-        return request_id, typing.cast("FailedReply", build(FailedReply, fields["failed"], "failed"))
+        return request_id, build(FailedReply, fields["failed"], "failed")
     refuse_unknown(fields, {"version", "id", "report", "body"}, "reply")
     name = _member(fields, "report", "reply")
     if not isinstance(name, str) or (kind := REPORTS.get(name)) is None:
         raise ContractError(f"reply.report: wanted one of {', '.join(REPORTS)}, found {shown(name)}")
-    return request_id, typing.cast("Report", build(kind, _member(fields, "body", "reply"), name))
+    return request_id, build(kind, _member(fields, "body", "reply"), name)
 
 
 def to_plain(message: Command | Report) -> dict[str, object]:

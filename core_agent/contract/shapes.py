@@ -16,9 +16,12 @@ import typing
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
 
 from core_agent.contract.names import Name, shown
 from core_agent.errors import ContractError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,11 @@ class Range:
     high: int
 
 
-def build(kind: type, value: object, where: str) -> object:
+def build(kind: type[T], value: object, where: str) -> T:
     """Return ``value``, a mapping, as the dataclass ``kind``; raises ``ContractError`` naming the field."""
     if not isinstance(value, dict):
         raise ContractError(f"{where}: wanted named fields, found {shown(value)}")
-    schema = _schema(kind)
+    schema = _schema(typing.cast("type", kind))
     refuse_unknown(value, set(schema), where)
     for name, (_, required) in schema.items():
         if required and name not in value:

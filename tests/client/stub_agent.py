@@ -92,7 +92,7 @@ def facts(burst: BurstReport, nodes: tuple[NodeReport, ...]) -> FactsReport:
 def answer(command: Command, folder: Path) -> Outcome:  # noqa: PLR0911  one answer per command
     """Return what the small core says to ``command``, and remember what it changed."""
     memory = folder / "core.json"
-    kept = json.loads(memory.read_text()) if memory.exists() else {"level": 25, "reason": "calm", "holds": {}}
+    kept = json.loads(memory.read_text() if memory.exists() else '{"level": 25, "reason": "calm", "holds": {}}')
     nodes = tuple(replace(node, hold=Hold(kept["holds"].get(node.instance, "none"))) for node in NODES)
     known = {node.instance: node for node in nodes}
     match command:

@@ -247,6 +247,7 @@ def test_the_end_of_a_request_does_not_wait_for_an_acknowledgement(core: Loopbac
     assert client._ssh is not None
     transport = client._ssh.get_transport()
     assert transport is not None
+    assert isinstance(transport.sock, socket.socket)
     assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

@@ -1,0 +1,52 @@
+"""One core at a glance, from its facts; it must not know how they were asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from core_agent.contract.messages import BurstReport, CoreServerReport, FactsReport, GroupReport, Phase
+
+
+def status(facts: FactsReport, *, where: str) -> str:
+    """Return the lines of ``fab status``; ``where`` is the address that was asked."""
+    return "\n".join(
+        f"{label:<9}{line}" for heading, lines in _sections(facts, where) for label, line in _labelled(heading, lines)
+    )
+
+
+def burst(report: BurstReport) -> str:
+    """Return how much of the edge is in use, and why."""
+    return f"{report.level_percent} % of the edge: {report.reason}"
+
+
+def _sections(facts: FactsReport, where: str) -> Iterator[tuple[str, list[str]]]:
+    queued = f"{facts.load.queue} queued in the backend, {facts.load.requests_total} requests since HAProxy's start"
+    yield "core", [f"{facts.core} at {where}, agent {facts.agent_version}"]
+    yield "network", [f"{facts.network}, {facts.addresses_free} addresses free"]
+    yield "burst", [burst(facts.burst)]
+    yield "load", [*(_server(server) for server in facts.load.servers), queued]
+    yield "nodes", [_phases(facts)]
+    yield "groups", [_group(group) for group in facts.groups] or ["none seen yet"]
+    yield "pending", [f"{facts.pending_steps} steps to apply" if facts.pending_steps else "nothing: converged"]
+
+
+def _labelled(heading: str, lines: list[str]) -> Iterator[tuple[str, str]]:
+    """Only the first line of a section carries its heading."""
+    return ((heading if at == 0 else "", line) for at, line in enumerate(lines))
+
+
+def _server(server: CoreServerReport) -> str:
+    state = "up" if server.up else "DOWN"
+    return f"{server.name} {state}, {server.busy} of {server.slots} slots busy, {server.queue} queued"
+
+
+def _phases(facts: FactsReport) -> str:
+    counted = Counter(node.phase for node in facts.nodes)
+    told = [f"{counted[phase]} {phase}" for phase in Phase if counted[phase]]
+    return f"{len(facts.nodes)}: {', '.join(told)}" if told else "0"
+
+
+def _group(group: GroupReport) -> str:
+    return f"{group.group}, last seen {datetime.fromtimestamp(group.generation / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,28 @@
+"""What a look at the group saw and did, for a person; it must not look itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from operator_view.nodes import nodes
+
+if TYPE_CHECKING:
+    from lambdas.look import Look
+
+
+def synced(seen: Look) -> str:
+    """Return the lines of ``fab sync``, the nodes in motion last."""
+    return "\n".join(_lines(seen))
+
+
+def _lines(seen: Look) -> Iterator[str]:
+    yield f"{len(seen.seats)} seats at generation {seen.generation}" + ("" if seen.applied else ", not applied: older")
+    for instance, hook in seen.completed:
+        yield f"{instance}: {hook} hook completed"
+    for instance in seen.leaving:
+        yield f"{instance}: AWS waits for it to be drained"
+    for instance in seen.kept:
+        yield f"{instance}: not in the group, kept by the massacre guard; --override lets it go"
+    if seen.nodes:
+        yield nodes(seen.nodes)
