@@ -9,6 +9,7 @@ from __future__ import annotations
 import grp
 import logging
 import os
+import select
 import signal
 import socket
 import threading
@@ -61,6 +62,7 @@ class Server:
         self._agent = agent
         self._listener = listener
         self._stopping = threading.Event()
+        self._wake, self._waker = os.pipe()
 
     def run(self) -> None:
         """Tick, accept and answer until SIGTERM, SIGINT or ``stop``; the process's main thread belongs here."""
@@ -72,19 +74,17 @@ class Server:
 
     def accept(self) -> None:
         """Accept and answer; returns after ``stop``."""
-        while not self._stopping.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                if self._stopping.is_set():
-                    break
-                raise
+        while self._wake not in select.select([self._listener, self._wake], [], [])[0]:
+            connection, _ = self._listener.accept()
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def stop(self) -> None:
-        """End ``run``; a request that is being carried out is finished by its own thread or by the next start."""
+        """End ``run``; a request that is being carried out is finished by its own thread or by the next start.
+
+        The listening socket itself is left alone: it is systemd's, and shutting it down would end it for good.
+        """
         self._stopping.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
+        os.write(self._waker, b".")
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
