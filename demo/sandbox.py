@@ -60,7 +60,9 @@ def require(tun: Path = _TUN) -> None:
     if not tun.exists() or not stat.S_ISCHR(tun.stat().st_mode):
         raise SandboxError(f"{doing}: wanted the device {tun} for WireGuard, found none; try: modprobe tun")
     if Path.cwd().is_relative_to("/run"):
-        raise SandboxError(f"{doing}: wanted a working directory outside /run, which is empty inside, found {Path.cwd()}")
+        raise SandboxError(
+            f"{doing}: wanted a working directory outside /run, which is empty inside, found {Path.cwd()}"
+        )
     probe = subprocess.run((*_UNSHARE, "sh", "-ec", _PROBE), capture_output=True, text=True, check=False)
     if probe.returncode != 0:
         raise SandboxError(

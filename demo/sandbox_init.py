@@ -44,7 +44,7 @@ def main() -> int:
     try:
         program = subprocess.Popen(options.argv, env=environment)
     except OSError as error:
-        print(f"starting {options.argv[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 -- stderr is its only voice
+        print(f"starting {options.argv[0]}: {error.strerror}", file=sys.stderr)
         return 127
     while True:
         pid, status = os.wait()

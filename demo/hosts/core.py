@@ -6,10 +6,12 @@ reboot is read from the units that the installer put there.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -17,17 +19,19 @@ from core_agent.contract.codec import decode_reply, encode_request
 from core_agent.contract.messages import FactsReport, ReadFacts
 from core_agent.errors import DrawbridgeError
 from demo.hosts.errors import HostError
-from demo.hosts.host import Host
+from demo.hosts.host import ENVIRONMENT, Host
 from demo.hosts.process import Process
 from demo.hosts.switch import CORE_ADDRESS, Switch
 from demo.hosts.syslog import Syslog
-from demo.hosts.unit import parse_service, parse_socket
+from demo.hosts.unit import Service, parse_service, parse_socket
 from settings import CoreServer
 
 WEBAPP_PATH = "/opt/drawbridge-demo/webapp.py"
 READY_TIMEOUT_S = 15
+_WIREGUARD_GO = "/opt/drawbridge-demo/wireguard-go"
 _AGENT_PATH = "/root/agent.pyz"
 _CONFIG_PATH = "/root/drawbridge.toml"
+_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 _UNITS = "/etc/systemd/system"
 # Hands a listening socket over as systemd does: number 3, named by LISTEN_PID (sd_listen_fds(3)).
 _ACTIVATE = ("bash", "-c", 'exec 3<&"$1"; shift; umask "$1"; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "activate")
@@ -45,8 +49,8 @@ class Core:
     def boot(self) -> str:
         """Start the bare machine and return its new SSH host key, `ssh-ed25519 AAAA…`, for drawbridge.toml to pin."""
         self.host.start()
-        self.host.run(("ssh-keygen", "-A"))
-        words = self.host.read("/etc/ssh/ssh_host_ed25519_key.pub").decode().split()
+        self.host.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", _HOST_KEY))
+        words = self.host.read(f"{_HOST_KEY}.pub").decode().split()
         return " ".join(words[:2])
 
     def install(self, *, agent: Path, config: str, authorized_key: str) -> str:
@@ -71,8 +75,7 @@ class Core:
     def start_agent(self) -> None:
         """Start the agent as its unit says, on the socket that stays open between its lives; return when it answers."""
         agent_socket = _present(self._agent_socket, "the agent's socket open")
-        unit = f"{_UNITS}/drawbridge-agent.service"
-        service = parse_service(self.host.read(unit).decode(), source=unit)
+        service = self._agent_unit()
         descriptor = agent_socket.fileno()
         argv = (*_ACTIVATE, str(descriptor), service.umask, *service.confined())
         agent = self.host.spawn(argv, name="agent", descriptors=(descriptor,))
@@ -132,10 +135,17 @@ class Core:
         )
 
     def _start_tunnel(self) -> None:
-        self.host.run(("wg-quick", "up", "wg0"))
-        # With the kernel's WireGuard, CAP_NET_ADMIN is all the agent needs; wireguard-go listens on a socket instead.
-        user = self._agent_user()
-        self.host.run(("find", "/run", "-path", "/run/wireguard/wg0.sock", "-exec", "chown", user, "{}", "+"))
+        """Bring wg0 up; without WireGuard in the kernel, wg-quick falls back to wireguard-go, run as the agent's user.
+
+        With the kernel's, CAP_NET_ADMIN is all the agent needs. wireguard-go listens on a socket for its own user alone
+        and ends when that socket's owner is changed, so its user is the agent's from the start.
+        """
+        service = self._agent_unit()
+        self.host.run(("install", "-d", "-m", "0755", "-o", service.user, "-g", service.group, "/run/wireguard"))
+        confined = replace(service, argv=("wireguard-go",)).confined()
+        self.host.write(_WIREGUARD_GO, f'#!/bin/sh\nexec {shlex.join(confined)} "$@"\n'.encode(), mode=0o755)
+        environment = {**ENVIRONMENT, "WG_QUICK_USERSPACE_IMPLEMENTATION": _WIREGUARD_GO}
+        self.host.run(("wg-quick", "up", "wg0"), environment=environment)
 
     def _start_haproxy(self) -> None:
         self.host.run(("install", "-d", "-m", "2775", "-o", "haproxy", "-g", "haproxy", "/run/haproxy"))
@@ -159,9 +169,9 @@ class Core:
     def _read_socket_unit(self) -> str:
         return self.host.read(f"{_UNITS}/drawbridge-agent.socket").decode()
 
-    def _agent_user(self) -> str:
+    def _agent_unit(self) -> Service:
         unit = f"{_UNITS}/drawbridge-agent.service"
-        return parse_service(self.host.read(unit).decode(), source=unit).user
+        return parse_service(self.host.read(unit).decode(), source=unit)
 
     def _connects(self, port: int) -> bool:
         try:

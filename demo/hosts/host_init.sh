@@ -32,6 +32,7 @@ mount -t tmpfs -o mode=0755,nosuid "$name" dev
 cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty dev/
 mkdir dev/net dev/pts dev/shm
 cp -a /dev/net/tun dev/net/
+chmod 0666 dev/net/tun # as udev's own rules have it
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts dev/pts
 mount -t tmpfs -o mode=1777,nosuid,nodev "$name" dev/shm
 ln -s pts/ptmx dev/ptmx
