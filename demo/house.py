@@ -1,0 +1,212 @@
+"""The whole house, composed: the core, the users, AWS and the operator's terminal; it tells no story.
+
+Everything runs inside the sandbox; what is left in ``folder`` when it stops goes with the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from demo import configuration
+from demo.aws.server import LocalAws
+from demo.hosts.client import LoadClient
+from demo.hosts.core import Core
+from demo.hosts.errors import HostError
+from demo.hosts.instance import Instances, image_with_webapp
+from demo.hosts.switch import API_ADDRESS, Switch
+from settings import Settings, parse
+
+ROOT = Path(__file__).resolve().parents[1]
+API_PORT = 5555
+_CDK = str(ROOT / "node_modules/.bin/cdk")
+_CDK_TIMEOUT_S = 240
+
+
+class House:
+    """Build it in this order: ``build_core``, ``open_aws``, then what the operator does with ``cdk`` and ``fab``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir(parents=True)
+        self._switch = Switch()
+        self.core = Core(switch=self._switch, log_folder=self.logs)
+        self.users = LoadClient(switch=self._switch, log_folder=self.logs)
+        self._config = folder / "drawbridge.toml"
+        self._identity = folder / "id_ed25519"
+        self._names: dict[str, IPv4Address] = {}
+        self._open = False
+        self.aws: LocalAws
+        self.instances: Instances
+        self.host_key = ""
+
+    # --- the parts --------------------------------------------------------------------------------------------------
+
+    def build_core(self) -> str:
+        """Start the core with the product's own installer and the users' machine; return what the installer printed."""
+        self._switch.start()
+        self.host_key = self.core.boot()
+        self._run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "drawbridge", "-f", str(self._identity)))
+        text = configuration.toml(host_key=self.host_key, identity=str(self._identity))
+        self._config.write_text(text)
+        public_key = self._identity.with_suffix(".pub").read_text().strip()
+        printed = self.core.install(agent=ROOT / ".build/agent.pyz", config=text, authorized_key=public_key)
+        self.core.start(self.settings.core.servers, service_ms=configuration.SERVICE_MS)
+        self.users.boot()
+        return printed
+
+    @property
+    def settings(self) -> Settings:
+        """The demo's settings, as everybody here reads them."""
+        return parse(self._config.read_text(), source=str(self._config))
+
+    def operators_files(self, port: int) -> dict[str, str]:
+        """Return the files, name → text, with which ``fab`` reaches the core from outside by the door ``port``."""
+        folder = ROOT / ".demo"
+        text = configuration.toml(
+            host_key=self.host_key, identity=str(folder / "id_ed25519"), address="127.0.0.1", ssh_port=port
+        )
+        return {"drawbridge.toml": text, "id_ed25519": self._identity.read_text()}
+
+    def open_aws(self) -> None:
+        """Start the local AWS, whose instances are hosts of this house."""
+        authority = self.folder / "authority.pem"
+        self.instances = Instances(
+            switch=self._switch,
+            log_folder=self.logs,
+            authority=authority,
+            names=self._names,
+            mint=lambda machine: self.aws.credentials.mint(machine),
+            image=image_with_webapp(),
+        )
+        self.aws = LocalAws(
+            region=configuration.REGION,
+            account=configuration.ACCOUNT,
+            port=API_PORT,
+            url_bind=(str(API_ADDRESS), 443),
+            ca_path=authority,
+            log_path=self.logs / "aws.log",
+            machines=self.instances,
+        )
+        self.aws.start()
+        self._open = True
+
+    def close(self) -> None:
+        """Stop what this process runs in threads; the sandbox's end takes the rest."""
+        if self._open:
+            self.aws.stop()
+
+    # --- the operator -----------------------------------------------------------------------------------------------
+
+    def fab(self, *words: str) -> str:
+        """Run ``fab WORDS`` as the operator would and return what it printed; raises ``HostError``."""
+        return self._run((str(Path(sys.executable).with_name("fab")), *words))
+
+    def cdk(self, *words: str, on_line: Callable[[str], None]) -> None:
+        """Run the unmodified ``cdk WORDS``; each line of its output goes to ``on_line``. Raises ``HostError``."""
+        log = self.logs / f"cdk-{words[0]}.log"
+        process = subprocess.Popen(
+            (_CDK, *words, "--no-notices", "--no-color", "--ci"),
+            cwd=ROOT,
+            env=self._environment(),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        with log.open("a") as file:
+            for line in process.stdout:
+                file.write(line)
+                on_line(line.rstrip())
+        if process.wait(_CDK_TIMEOUT_S) != 0:
+            tail = "\n".join(log.read_text().splitlines()[-15:])
+            raise HostError(f"cdk {words[0]}: wanted exit status 0, found {process.returncode}:\n{tail}")
+
+    def deploy(self, on_line: Callable[[str], None]) -> None:
+        """``cdk bootstrap`` and ``cdk deploy --all``; then the function URL's name leads to this house's AWS."""
+        cloud = str(self.folder / "cdk.out")
+        outputs = self.folder / "outputs.json"
+        self.cdk("bootstrap", f"aws://{configuration.ACCOUNT}/{configuration.REGION}", "--app", "", on_line=on_line)
+        self.cdk("synth", "--quiet", "--output", cloud, on_line=on_line)
+        self.cdk(
+            "deploy",
+            "--all",
+            "--app",
+            cloud,
+            "--require-approval",
+            "never",
+            "--outputs-file",
+            str(outputs),
+            on_line=on_line,
+        )
+        for stack in json.loads(outputs.read_text()).values():
+            for value in stack.values():
+                if value.startswith("https://"):
+                    self._names[value.split("/")[2]] = API_ADDRESS
+
+    def destroy(self, on_line: Callable[[str], None]) -> None:
+        """``cdk destroy --all``."""
+        self.cdk("destroy", "--all", "--force", "--app", str(self.folder / "cdk.out"), on_line=on_line)
+
+    # --- what the story looks at ------------------------------------------------------------------------------------
+
+    def set_desired(self, capacity: int) -> None:
+        """Ask for ``capacity`` instances through the AWS API."""
+        self.aws.place.client("autoscaling").set_desired_capacity(
+            AutoScalingGroupName=self.settings.group_name, DesiredCapacity=capacity, HonorCooldown=False
+        )
+
+    def lifecycle_states(self) -> dict[str, str]:
+        """Return instance id → AWS's lifecycle state."""
+        groups = self.aws.place.client("autoscaling").describe_auto_scaling_groups(
+            AutoScalingGroupNames=[self.settings.group_name]
+        )
+        return {
+            instance["InstanceId"]: instance["LifecycleState"]
+            for group in groups["AutoScalingGroups"]
+            for instance in group["Instances"]
+        }
+
+    def phases(self) -> dict[str, str]:
+        """Return instance id → the core's phase."""
+        return {node.instance: node.phase.value for node in self.core.ask_facts().nodes}
+
+    def stacks(self) -> list[str]:
+        """Return the names of the product's stacks that exist."""
+        summaries = self.aws.place.client("cloudformation").list_stacks()["StackSummaries"]
+        return [
+            summary["StackName"]
+            for summary in summaries
+            if summary["StackName"].startswith(configuration.NAME) and summary["StackStatus"] != "DELETE_COMPLETE"
+        ]
+
+    # --- how ----------------------------------------------------------------------------------------------------------
+
+    def _environment(self) -> dict[str, str]:
+        aws = self.aws.client_environment if self._open else {}
+        return (
+            os.environ
+            | aws
+            | {
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+                "DRAWBRIDGE_CONFIG": str(self._config),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            }
+        )
+
+    def _run(self, argv: tuple[str, ...]) -> str:
+        done = subprocess.run(
+            argv, cwd=ROOT, env=self._environment(), capture_output=True, text=True, check=False, timeout=60
+        )
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip()
+            raise HostError(f"{Path(argv[0]).name} {argv[1]}: wanted exit status 0, found {done.returncode}: {said}")
+        return done.stdout.rstrip()
