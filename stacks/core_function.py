@@ -87,7 +87,7 @@ class CoreFunction(Construct):
         cdk.Validations.of(self.function).acknowledge(
             cdk.Acknowledgment(
                 id="AwsSolutions::AwsSolutions-L1",
-                reason="functions.runtime in drawbridge.toml chooses among the supported runtimes: the demo runs the same "
-                "bundle with the Python of its own machine, which is not always the newest.",
+                reason="functions.runtime in drawbridge.toml chooses among the supported runtimes: the demo runs this "
+                "very bundle with the Python of its own machine, which is not always the newest.",
             )
         )

@@ -78,6 +78,8 @@ class FleetStack(cdk.Stack):
                 "the group every minute; notifications by SNS would tell the same to nobody.",
             )
         )
+        # What a group with a min_capacity launches before its hooks exist is in service at once: seated by the next
+        # sweep and enrolled like any other node, only not waited for.
         group.add_lifecycle_hook(
             "Launch",
             lifecycle_hook_name=f"{settings.name}-launch",

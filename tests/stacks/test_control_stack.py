@@ -1,0 +1,330 @@
+"""What connects group and core: who may do what, what wakes whom, and what happens to a message nobody can handle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from lambdas import environment, measure
+from stacks.control import SATURATION_METRIC
+from tests.stacks.conftest import ROOT, House
+
+FUNCTIONS = ("fleet", "enroll", "burst")
+ACCOUNT = "arn:aws:{}:eu-north-1:123456789012:{}"
+GROUP = ACCOUNT.format("autoscaling", "autoScalingGroup:*:autoScalingGroupName/drawbridge-edge")
+SSH_KEY = ACCOUNT.format("ssm", "parameter/drawbridge/ssh-key")
+OWN_QUEUE = {
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+    "sqs:SendMessage",
+}
+DEAD_LETTERS = {"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"}
+LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
+DESCRIBE = {
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeAutoScalingInstances",
+    "autoscaling:DescribeWarmPool",
+    "ec2:DescribeInstances",
+}
+
+
+def function(house: House, name: str) -> Mapping[str, Any]:
+    """The properties of the function ``name``."""
+    (found,) = (
+        one["Properties"]
+        for one in house.resources("control", "AWS::Lambda::Function")
+        if one["Properties"]["FunctionName"] == f"drawbridge-{name}"
+    )
+    return found
+
+
+def plain(house: House, value: object) -> str:
+    """An ARN as written; of a resource in the stack its type, and its queue's or log's part in the house."""
+    if isinstance(value, str):
+        return value
+    assert isinstance(value, dict)
+    logical_id = value["Fn::GetAtt"][0]
+    resource = house.templates["control"]["Resources"][logical_id]
+    if resource["Type"] == "AWS::SQS::Queue":
+        return "queue" if "RedrivePolicy" in resource["Properties"] else "dead letters"
+    return str(resource["Type"])
+
+
+def may(house: House, role_id: str) -> dict[str, set[str]]:
+    """Resource → actions that the role is allowed, over all its policies."""
+    allowed: dict[str, set[str]] = {}
+    for policy in house.resources("control", "AWS::IAM::Policy"):
+        if {"Ref": role_id} not in policy["Properties"]["Roles"]:
+            continue
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            actions = statement["Action"]
+            resources = statement["Resource"]
+            for resource in resources if isinstance(resources, list) else [resources]:
+                allowed.setdefault(plain(house, resource), set()).update(
+                    [actions] if isinstance(actions, str) else actions
+                )
+    return allowed
+
+
+def function_may(house: House, name: str) -> dict[str, set[str]]:
+    """What the function ``name`` is allowed."""
+    return may(house, function(house, name)["Role"]["Fn::GetAtt"][0])
+
+
+# --- rights ---------------------------------------------------------------------------------------------------------
+
+
+def test_fleet_may_look_complete_and_terminate_in_its_own_group(house: House) -> None:
+    """Least privilege, whole: exactly these actions on exactly these resources."""
+    assert function_may(house, "fleet") == {
+        "*": DESCRIBE,
+        GROUP: {"autoscaling:CompleteLifecycleAction", "autoscaling:TerminateInstanceInAutoScalingGroup"},
+        SSH_KEY: {"ssm:GetParameter"},
+        "queue": OWN_QUEUE,
+        "dead letters": DEAD_LETTERS,
+        "AWS::Logs::LogGroup": LOG,
+    }
+
+
+def test_enroll_may_look_and_complete_but_not_terminate(house: House) -> None:
+    """The function that the outside can reach is the one with the fewest rights over the group."""
+    assert function_may(house, "enroll") == {
+        "*": DESCRIBE,
+        GROUP: {"autoscaling:CompleteLifecycleAction"},
+        SSH_KEY: {"ssm:GetParameter"},
+        "AWS::Logs::LogGroup": LOG,
+    }
+
+
+def test_burst_may_ask_for_its_alarm_and_knows_no_group(house: House) -> None:
+    """It turns one knob on the core and needs nothing of Auto Scaling."""
+    assert function_may(house, "burst") == {
+        ACCOUNT.format("cloudwatch", "alarm:drawbridge-core-saturated"): {"cloudwatch:DescribeAlarms"},
+        SSH_KEY: {"ssm:GetParameter"},
+        "queue": OWN_QUEUE,
+        "dead letters": DEAD_LETTERS,
+        "AWS::Logs::LogGroup": LOG,
+    }
+
+
+def test_a_node_may_call_enroll_by_its_url_and_nothing_else(house: House) -> None:
+    """Both permissions that a new function URL asks for, on that one function, and only by way of the URL."""
+    statements = [
+        statement
+        for policy in house.resources("control", "AWS::IAM::Policy")
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "lambda:" in json.dumps(statement["Action"])
+    ]
+    enroll = house.only("control", "AWS::Lambda::Url")["TargetFunctionArn"]
+    assert house.templates["control"]["Resources"][enroll["Fn::GetAtt"][0]]["Properties"] == function(house, "enroll")
+    assert {(statement["Action"], json.dumps(statement["Condition"])) for statement in statements} == {
+        ("lambda:InvokeFunctionUrl", '{"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}}'),
+        ("lambda:InvokeFunction", '{"Bool": {"lambda:InvokedViaFunctionUrl": true}}'),
+    }
+    assert all(statement["Resource"] == enroll for statement in statements)
+    (role_id,) = (
+        logical_id
+        for logical_id, resource in house.templates["control"]["Resources"].items()
+        if resource.get("Properties", {}).get("RoleName") == house.settings.node_role_name
+    )
+    assert set(may(house, role_id)) == {"AWS::Lambda::Function"}
+
+
+def test_the_url_admits_signed_requests_only_and_nobody_by_resource_policy(house: House) -> None:
+    """AWS_IAM, and no permission on the function itself: who may call it is said in one place, the node role."""
+    assert house.only("control", "AWS::Lambda::Url")["AuthType"] == "AWS_IAM"
+    assert house.resources("control", "AWS::Lambda::Permission") == []
+
+
+# --- functions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_function_is_built_as_the_settings_say(house: House, name: str) -> None:
+    """Handler, processor, runtime, bounds, and a log that forgets."""
+    properties = function(house, name)
+    assert properties["Handler"] == f"lambdas.handlers.{name}.handler"
+    assert properties["Architectures"] == ["arm64"]
+    assert properties["Runtime"] == "python3.13"
+    assert (properties["Timeout"], properties["MemorySize"]) == (30, 512)
+    log = house.templates["control"]["Resources"][properties["LoggingConfig"]["LogGroup"]["Ref"]]
+    assert log["Properties"] == {"LogGroupName": f"/aws/lambda/drawbridge-{name}", "RetentionInDays": 30}
+    assert log["DeletionPolicy"] == "Delete"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_function_finds_its_environment_complete(house: House, name: str) -> None:
+    """The handlers' own reader accepts what the stack sets, and nothing is set that no reader wants."""
+    variables = function(house, name)["Environment"]["Variables"]
+    environ = {key: value if isinstance(value, str) else "https://queue" for key, value in variables.items()}
+    environ["AWS_REGION"] = house.settings.edge.region
+    place = environment.place(environ)
+    assert place.group.name == house.settings.group_name
+    assert place.group.launch_hook == "drawbridge-launch"
+    assert place.group.terminate_hook == "drawbridge-terminate"
+    assert place.node_role == house.settings.node_role_name
+    assert place.core.host_key == house.settings.core.ssh_host_key
+    if name != "enroll":
+        assert environment.queues(environ).own == "https://queue"
+    if name == "burst":
+        assert environment.burst_levels(environ).alarm == "drawbridge-core-saturated"
+
+
+def test_no_function_holds_a_secret_in_its_environment(house: House) -> None:
+    """The SSH key is named, not carried."""
+    for name in FUNCTIONS:
+        assert "PRIVATE KEY" not in json.dumps(function(house, name)["Environment"])
+
+
+# --- queues and rules -----------------------------------------------------------------------------------------------
+
+
+def queues(house: House, *, dead: bool) -> list[Mapping[str, Any]]:
+    """The properties of the queues that feed functions, or of the dead-letter queues."""
+    found = (queue["Properties"] for queue in house.resources("control", "AWS::SQS::Queue"))
+    return [queue for queue in found if ("RedrivePolicy" in queue) is not dead]
+
+
+def test_queues_are_encrypted_patient_and_end_in_dead_letters(house: House) -> None:
+    """Two queues and two dead-letter queues; a message is hidden for six times the function's timeout."""
+    working, dead = queues(house, dead=False), queues(house, dead=True)
+    assert len(working) == len(dead) == 2
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in (*working, *dead))
+    assert all(queue["VisibilityTimeout"] >= 6 * 30 for queue in working)
+    assert all(queue["RedrivePolicy"]["maxReceiveCount"] == 5 for queue in working)
+    assert all(queue["MessageRetentionPeriod"] == 14 * 86_400 for queue in dead)
+
+
+def test_queues_refuse_what_is_not_tls(house: House) -> None:
+    """Every queue, the dead letters' too, denies everything to whoever comes without it."""
+    denied = [
+        queue["Ref"]
+        for policy in house.resources("control", "AWS::SQS::QueuePolicy")
+        for queue in policy["Properties"]["Queues"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    ]
+    assert len(set(denied)) == len(house.resources("control", "AWS::SQS::Queue"))
+
+
+def test_a_batch_fails_message_by_message(house: House) -> None:
+    """One bad message does not bring back the nine good ones beside it, and few invocations run at a time."""
+    mappings = [mapping["Properties"] for mapping in house.resources("control", "AWS::Lambda::EventSourceMapping")]
+    assert len(mappings) == 2
+    for mapping in mappings:
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
+
+
+def targets(house: House, rule: Mapping[str, Any]) -> Iterator[str]:
+    """Which function each target of a rule ends at, by way of its queue."""
+    for target in rule["Targets"]:
+        (mapping,) = (
+            mapping["Properties"]
+            for mapping in house.resources("control", "AWS::Lambda::EventSourceMapping")
+            if mapping["Properties"]["EventSourceArn"] == target["Arn"]
+        )
+        reached = house.templates["control"]["Resources"][mapping["FunctionName"]["Ref"]]["Properties"]
+        yield reached["FunctionName"].removeprefix("drawbridge-")
+
+
+def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """EventBridge's matching, as far as the rules use it: lists of allowed values, nested."""
+    return all(
+        name in event and (matches(wanted, event[name]) if isinstance(wanted, dict) else event[name] in wanted)
+        for name, wanted in pattern.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("payload", "rule", "function_name"),
+    [
+        ("lifecycle-launch", "lifecycle", "fleet"),
+        ("lifecycle-launch-bare", "lifecycle", "fleet"),
+        ("lifecycle-launch-into-warm-pool", "lifecycle", "fleet"),
+        ("lifecycle-terminate", "lifecycle", "fleet"),
+        ("lifecycle-terminate-into-warm-pool", "lifecycle", "fleet"),
+        ("spot-interruption", "interruption", "fleet"),
+        ("rebalance", "rebalance", "fleet"),
+        ("alarm-on", "alarm", "burst"),
+        ("alarm-off", "alarm", "burst"),
+        ("launch-successful", None, None),
+    ],
+)
+def test_each_payload_meets_its_rule_and_no_other(
+    house: House, payload: str, rule: str | None, function_name: str | None
+) -> None:
+    """A real payload of AWS wakes exactly the function that can read it."""
+    event = json.loads((ROOT / "tests" / "events" / f"{payload}.json").read_text())
+    found = [
+        (properties["Name"].removeprefix("drawbridge-"), *targets(house, properties))
+        for properties in (one["Properties"] for one in house.resources("control", "AWS::Events::Rule"))
+        if "EventPattern" in properties and matches(properties["EventPattern"], event)
+    ]
+    assert found == ([] if rule is None else [(rule, function_name)])
+
+
+def test_another_groups_events_pass_by(house: House) -> None:
+    """The lifecycle rule is for our group alone."""
+    event = json.loads((ROOT / "tests" / "events" / "lifecycle-launch.json").read_text())
+    event["detail"]["AutoScalingGroupName"] = "somebody-elses"
+    for rule in house.resources("control", "AWS::Events::Rule"):
+        assert not matches(rule["Properties"].get("EventPattern", {"source": []}), event)
+
+
+def test_the_sweep_looks_every_minute(house: House) -> None:
+    """The one rule with a schedule wakes fleet, by its queue like every event."""
+    (sweep,) = (
+        rule["Properties"]
+        for rule in house.resources("control", "AWS::Events::Rule")
+        if "ScheduleExpression" in rule["Properties"]
+    )
+    assert sweep["ScheduleExpression"] == "rate(1 minute)"
+    assert list(targets(house, sweep)) == ["fleet"]
+
+
+def test_what_cannot_be_delivered_is_a_dead_letter(house: House) -> None:
+    """Each rule hands an event that its queue refused to that queue's dead letters."""
+    for rule in house.resources("control", "AWS::Events::Rule"):
+        for target in rule["Properties"]["Targets"]:
+            assert plain(house, target["DeadLetterConfig"]["Arn"]) == "dead letters"
+
+
+# --- alarms ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_saturation_alarm_hears_what_fleet_measures(house: House) -> None:
+    """Namespace, name and dimension are those the function writes; silence changes nothing."""
+    (alarm,) = (
+        alarm["Properties"]
+        for alarm in house.resources("control", "AWS::CloudWatch::Alarm")
+        if alarm["Properties"]["AlarmName"] == "drawbridge-core-saturated"
+    )
+    variables = function(house, "fleet")["Environment"]["Variables"]
+    assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
+    assert alarm["MetricName"] == measure.SATURATION == SATURATION_METRIC
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+    assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (80, "GreaterThanOrEqualToThreshold")
+    assert alarm["TreatMissingData"] == "missing"
+
+
+def test_dead_letters_raise_an_alarm(house: House) -> None:
+    """One waiting message is enough, for each of the two queues."""
+    alarms = [
+        alarm["Properties"]
+        for alarm in house.resources("control", "AWS::CloudWatch::Alarm")
+        if alarm["Properties"]["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    ]
+    assert {alarm["AlarmName"] for alarm in alarms} == {
+        "drawbridge-fleet-dead-letters",
+        "drawbridge-burst-dead-letters",
+    }
+    assert all((alarm["Threshold"], alarm["Period"]) == (1, 60) for alarm in alarms)
