@@ -1,0 +1,93 @@
+"""What every handler's tests start from: one place, one group, one core, and a clock that only goes forward."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from lambdas import environment
+from lambdas.environment import Place
+from lambdas.handlers import burst, enroll, fleet
+from tests.handlers.fake_cloud import FakeCloud
+from tests.handlers.fake_core import FakeCore
+from tests.handlers.payloads import ACCOUNT, ALARM, GROUP, REGION, ROLE
+
+ENVIRONMENT = {
+    "AWS_REGION": REGION,
+    "DRAWBRIDGE_ACCOUNT": ACCOUNT,
+    "DRAWBRIDGE_GROUP": GROUP,
+    "DRAWBRIDGE_NODE_ROLE": ROLE,
+    "DRAWBRIDGE_LAUNCH_HOOK": "drawbridge-launch",
+    "DRAWBRIDGE_TERMINATE_HOOK": "drawbridge-terminate",
+    "DRAWBRIDGE_CORE_HOST": "203.0.113.10",
+    "DRAWBRIDGE_CORE_PORT": "22",
+    "DRAWBRIDGE_CORE_USER": "drawbridge",
+    "DRAWBRIDGE_CORE_HOST_KEY": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmN4XKnXrqZ7VnGg1fW0B1kKQbLkqzD6k0Xo3m1b2cV",
+    "DRAWBRIDGE_SSH_KEY_PARAMETER": "/drawbridge/ssh-key",
+    "DRAWBRIDGE_QUEUE_URL": "https://queue.example/own",
+    "DRAWBRIDGE_DEAD_LETTER_URL": "https://queue.example/dead",
+    "DRAWBRIDGE_CALM_PERCENT": "25",
+    "DRAWBRIDGE_ALARM_PERCENT": "100",
+    "DRAWBRIDGE_ALARM_NAME": ALARM,
+    "POWERTOOLS_SERVICE_NAME": "drawbridge-fleet",
+    "POWERTOOLS_METRICS_NAMESPACE": "Drawbridge",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What Lambda passes beside the event."""
+
+    function_name: str = "drawbridge-fleet"
+    memory_limit_in_mb: int = 256
+    invoked_function_arn: str = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:drawbridge-fleet"
+    aws_request_id: str = "0f0e0d0c-00ff-4000-8000-0000000000ff"
+
+
+@pytest.fixture
+def context() -> Context:
+    """The invocation's context."""
+    return Context()
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the functions' environment, and let no container stay warm between two tests."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    for module in (fleet, burst):  # Powertools read these when the module was imported
+        monkeypatch.setattr(module.metrics.provider, "namespace", ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"])
+        monkeypatch.setattr(module.metrics.provider, "service", ENVIRONMENT["POWERTOOLS_SERVICE_NAME"])
+    yield
+    for module in (fleet, burst, enroll):
+        module._warm.cache_clear()
+    for module in (fleet, burst):
+        module.metrics.clear_metrics()
+
+
+@pytest.fixture
+def place() -> Place:
+    """The functions' own place."""
+    return environment.place(ENVIRONMENT)
+
+
+@pytest.fixture
+def cloud() -> FakeCloud:
+    """An empty group."""
+    return FakeCloud()
+
+
+@pytest.fixture
+def core() -> FakeCore:
+    """A core without nodes."""
+    return FakeCore()
+
+
+@pytest.fixture
+def now_ms() -> Callable[[], int]:
+    """A clock that goes one millisecond forward each time it is read."""
+    ticks = itertools.count(1_795_334_400_000)
+    return lambda: next(ticks)

@@ -1,0 +1,124 @@
+"""One Auto Scaling group with hooks, its queues and its alarm, as AWS would answer; refuses what it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from core_agent.contract.names import InstanceId
+from lambdas.cloud import Alarm, Instance, Membership
+from lambdas.errors import GroupMissing
+from tests.handlers.payloads import ALARM, GROUP
+
+LAUNCH_HOOK = "drawbridge-launch"
+TERMINATE_HOOK = "drawbridge-terminate"
+
+# What a hook's completion makes of an instance that it holds.
+_CONTINUED: Mapping[tuple[str, str], str | None] = {
+    (LAUNCH_HOOK, "Pending:Wait"): "InService",
+    (LAUNCH_HOOK, "Warmed:Pending:Wait"): "Warmed:Running",
+    (TERMINATE_HOOK, "Terminating:Wait"): None,
+    (TERMINATE_HOOK, "Warmed:Terminating:Wait"): None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message that was sent."""
+
+    queue_url: str
+    body: str
+    delay_s: int
+    attributes: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeCloud:
+    """``members`` maps instance ids to AWS's states; ``failures`` makes the named method raise, once per entry.
+
+    Of the ``overtaken`` the hook's action is over before it is completed: timed out, or completed by somebody else.
+    """
+
+    group: str | None = GROUP
+    members: dict[InstanceId, str] = field(default_factory=dict)
+    strangers: dict[InstanceId, str] = field(default_factory=dict)
+    ended: set[InstanceId] = field(default_factory=set)
+    overtaken: set[InstanceId] = field(default_factory=set)
+    alarm_state: str = "OK"
+    alarm_reason: str = "Threshold Crossed: 1 datapoint"
+    sent: list[Message] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    failures: dict[str, list[Exception]] = field(default_factory=dict)
+
+    def add(self, instance: str, state: str) -> InstanceId:
+        """Put an instance into the group in ``state``."""
+        self.members[InstanceId(instance)] = state
+        return InstanceId(instance)
+
+    def end(self, instance: InstanceId) -> None:
+        """Let an instance vanish as a terminated machine does: out of the group, on EC2's record as ended."""
+        del self.members[instance]
+        self.ended.add(instance)
+
+    def instances(self, group: str) -> tuple[Instance, ...]:
+        """Describe the group."""
+        self._called("instances")
+        if group != self.group:
+            raise GroupMissing(f"describing group {group}: wanted one group of that name, found none")
+        return tuple(Instance(id=one, state=state, zone="eu-north-1a") for one, state in self.members.items())
+
+    def membership(self, instance: InstanceId) -> Membership | None:
+        """Describe one instance of any group."""
+        self._called("membership")
+        if instance in self.members:
+            return Membership(group=str(self.group), state=self.members[instance])
+        if instance in self.strangers:
+            return Membership(group=self.strangers[instance], state="InService")
+        return None
+
+    def complete(self, *, group: str, hook: str, instance: InstanceId) -> bool:
+        """Complete a lifecycle action, or find none."""
+        self._called(f"complete {hook} {instance}")
+        assert group == self.group, group
+        assert hook in {LAUNCH_HOOK, TERMINATE_HOOK}, hook
+        held = (hook, self.members.get(instance, ""))
+        if instance in self.overtaken or held not in _CONTINUED:
+            return False
+        after = _CONTINUED[held]
+        if after is None:
+            self.end(instance)
+        else:
+            self.members[instance] = after
+        return True
+
+    def disowned(self, instances: Iterable[InstanceId]) -> frozenset[InstanceId]:
+        """Say which have ended."""
+        self._called("disowned")
+        return frozenset(instances) & self.ended
+
+    def terminate(self, instance: InstanceId) -> None:
+        """Terminate by way of the terminate hook."""
+        self._called(f"terminate {instance}")
+        assert self.members[instance] == "InService", self.members[instance]
+        self.members[instance] = "Terminating:Wait"
+
+    def alarm(self, name: str) -> Alarm:
+        """Describe the alarm."""
+        self._called("alarm")
+        assert name == ALARM, name
+        return Alarm(name=name, state=self.alarm_state, reason=self.alarm_reason)
+
+    def send(self, queue_url: str, body: str, *, delay_s: int = 0, attributes: Mapping[str, str] | None = None) -> None:
+        """Keep the message."""
+        self._called("send")
+        self.sent.append(Message(queue_url=queue_url, body=body, delay_s=delay_s, attributes=attributes or {}))
+
+    def count(self, call: str) -> int:
+        """Return how often a method was called, with or without arguments."""
+        return sum(made == call or made.startswith(f"{call} ") for made in self.calls)
+
+    def _called(self, call: str) -> None:
+        self.calls.append(call)
+        for name in (call, call.split(" ", maxsplit=1)[0]):
+            if self.failures.get(name):
+                raise self.failures[name].pop(0)
