@@ -238,7 +238,7 @@ def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
         load_private_key(tmp_path)
 
 
-# --- the connection ---------------------------------------------------------------------------------------------------
+# --- the connection -------------------------------------------------------------------------------------------------
 
 
 def test_the_end_of_a_request_does_not_wait_for_an_acknowledgement(core: LoopbackCore, client: CoreClient) -> None:
@@ -323,7 +323,7 @@ def test_a_request_over_the_limit_is_not_sent(core: LoopbackCore, client: CoreCl
     assert core.connections == 0
 
 
-# --- answers that are none --------------------------------------------------------------------------------------------
+# --- answers that are none ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_much_talk_on_stderr_does_not_stop_the_answer(core: LoopbackCore, client
     assert client.request(ReadFacts()).core == "oslo-1"
 
 
-# --- nobody there -----------------------------------------------------------------------------------------------------
+# --- nobody there ---------------------------------------------------------------------------------------------------
 
 
 def test_a_name_that_does_not_resolve_is_told(core: LoopbackCore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,362 @@
+"""The real ``fab`` as a person types it, against a real sshd and a local AWS: what it prints, sends and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from core_agent.contract.codec import decode_request
+from core_agent.contract.messages import Command, Hold, HoldNode, Lifecycle, ReadFacts, SetBurst, SyncFleet
+from core_agent.contract.names import InstanceId, Reason
+from tests.client.loopback_core import ROOT, LoopbackCore, make_key
+
+Fab = Callable[..., CompletedProcess[str]]
+REGION = "eu-north-1"
+# Nobody listens at port 1; without metadata, botocore asks no link-local address for credentials.
+AWS_KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+}
+
+
+@pytest.fixture
+def toml(core: LoopbackCore) -> Path:
+    """A drawbridge.toml whose core is the one on loopback."""
+    path = core.folder / "drawbridge.toml"
+    text = (ROOT / "drawbridge.toml").read_text()
+    core_lines = f'public_address = "127.0.0.1"\nssh_port = {core.port}\nssh_user = "{core.user}"'
+    text = re.sub(r'public_address = "[^"]*"', core_lines, text)
+    text = re.sub(r'ssh_host_key = "[^"]*"', f'ssh_host_key = "{core.host_key}"', text)
+    path.write_text(re.sub(r'ssh_identity = "[^"]*"', f'ssh_identity = "{core.identity}"', text))
+    return path
+
+
+@pytest.fixture
+def fab(core: LoopbackCore, toml: Path) -> Fab:
+    """Run ``fab`` as a person would, with a home directory whose SSH files would lead astray."""
+    home = core.folder / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "config").write_text("Host *\n  Port 1\n  User nobody\n")
+    environment = {**os.environ, **AWS_KEYS, "DRAWBRIDGE_CONFIG": str(toml), "HOME": str(home), "COLUMNS": "200"}
+
+    def run(*argv: str, **changed: str) -> CompletedProcess[str]:
+        program = Path(sys.executable).with_name("fab")
+        return subprocess.run(
+            (str(program), *argv),
+            cwd=ROOT,
+            env=environment | changed,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a local AWS, empty."""
+    for name, value in AWS_KEYS.items():
+        monkeypatch.setenv(name, value)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def sent(core: LoopbackCore) -> list[Command]:
+    """Return every command that reached the core."""
+    return [decode_request(document)[1] for document in core.requests]
+
+
+def refused(done: CompletedProcess[str], message: str) -> None:
+    """Insist on exit status 1 and one line on stderr that says why."""
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(message, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_status_tells_the_core_at_a_glance(core: LoopbackCore, fab: Fab) -> None:
+    """Core, network, level, load, phases, groups and pending steps, a heading each."""
+    done = fab("status")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.splitlines() == [
+        f"core     oslo-1 at 127.0.0.1:{core.port}, agent 0.1.0",
+        "network  10.100.0.0/22, 1019 addresses free",
+        "burst    25 % of the edge: calm",
+        "load     no-primary up, 12 of 50 slots busy, 3 queued",
+        "         1 queued in the backend, 123456 requests since HAProxy's start",
+        "nodes    2: 1 seated, 1 active",
+        "groups   eu-north-1/drawbridge-edge, last seen 2023-11-14 22:13:20 UTC",
+        "pending  2 steps to apply",
+    ]
+
+
+def test_nodes_line_up(fab: Fab) -> None:
+    """Every column begins, or for numbers ends, below its heading."""
+    assert fab("nodes").stdout.splitlines() == [
+        "INSTANCE             PHASE   WAITED  LIFECYCLE  HOLD  ADDRESS     HANDSHAKE  SERVER  CHECK  WEIGHT  CONNS",
+        "i-0abc               active     62m  serving    -     10.100.0.2        17s  ready   L7OK       28      3",
+        "i-0def1234567890abc  seated      4s  joining    -     -                   -  absent  -           0      0",
+    ]
+
+
+def test_what_is_read_can_be_had_as_json(fab: Fab) -> None:
+    """``--json`` prints the reports as they came, and nothing besides."""
+    facts = json.loads(fab("status", "--json").stdout)
+    assert (facts["core"], facts["burst"], facts["pending_steps"]) == (
+        "oslo-1",
+        {"level_percent": 25, "reason": "calm"},
+        2,
+    )
+    assert json.loads(fab("nodes", "--json").stdout) == facts["nodes"]
+
+
+def test_every_task_and_flag_is_explained(fab: Fab) -> None:
+    """``fab --list`` names every command, and no flag goes without help."""
+    listed = fab("--list").stdout
+    names = re.findall(r"^  (\S+)  ", listed, re.MULTILINE)
+    assert names == ["burst", "drain", "nodes", "publish-key", "remove", "status", "sync"]
+    for name in names:
+        flags = re.findall(r"^  (-.*)$", fab("--help", name).stdout, re.MULTILINE)
+        assert flags
+        assert all(re.search(r"\S {2,}\S", flag) for flag in flags), flags
+
+
+# --- changing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argv", [("50", "Black Friday"), ("--level", "50%", "--reason", "Black Friday")])
+def test_burst_sets_the_level(core: LoopbackCore, fab: Fab, argv: tuple[str, ...]) -> None:
+    """Positional or named, one command is sent and the core's answer printed."""
+    assert fab("burst", *argv).stdout == "50 % of the edge: Black Friday\n"
+    assert sent(core) == [SetBurst(level_percent=50, reason=Reason("Black Friday"))]
+
+
+@pytest.mark.parametrize(
+    ("argv", "hold"),
+    [
+        (("drain", "i-0abc", "slow disk"), Hold.DRAIN),
+        (("drain", "--instance", "i-0abc", "--reason", "slow disk"), Hold.DRAIN),
+        (("drain", "i-0abc", "slow disk", "--undo"), Hold.NONE),
+        (("remove", "i-0abc", "slow disk"), Hold.REMOVE),
+    ],
+)
+def test_a_node_is_held(core: LoopbackCore, fab: Fab, argv: tuple[str, ...], hold: Hold) -> None:
+    """Draining, undoing it and removing each send the operator's word and show the node."""
+    done = fab(*argv)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.splitlines()[1].startswith("i-0abc ")
+    assert sent(core) == [HoldNode(instance=InstanceId("i-0abc"), hold=hold, reason=Reason("slow disk"))]
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("burst", "50", "more", "--dry-run"), "burst level: 25 % (calm) → 50 % (more)"),
+        (("--dry", "burst", "50", "more"), "burst level: 25 % (calm) → 50 % (more)"),
+        (("burst", "25", "calm", "--dry-run"), "burst level: 25 % already, for that reason: nothing would change"),
+        (("drain", "i-0abc", "disk", "--dry-run"), "i-0abc (active, 3 connections): hold none → drain (disk)"),
+        (("remove", "i-0abc", "disk", "--dry-run"), "i-0abc (active, 3 connections): hold none → remove (disk)"),
+        (
+            ("drain", "i-0abc", "disk", "--undo", "--dry-run"),
+            "i-0abc (active, 3 connections): hold none already: nothing would change",
+        ),
+    ],
+)
+def test_a_dry_run_only_reads(core: LoopbackCore, fab: Fab, argv: tuple[str, ...], told: str) -> None:
+    """A dry run says what would change, and sends nothing that could."""
+    assert fab(*argv).stdout == told + "\n"
+    assert sent(core) == [ReadFacts()]
+
+
+# --- what a person mistypes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("burst", "101", "x"), r"burst\.level_percent: wanted 0 to 100, found 101"),
+        (("burst", "-5", "x"), r"burst\.level_percent: wanted a whole number, found '-5'"),
+        (("burst", "lots", "x"), r"burst\.level_percent: wanted a whole number, found 'lots'"),
+        (("burst", "9" * 5000, "x"), r"burst\.level_percent: wanted a whole number, found '999"),
+        (("burst", "50", ""), r"burst\.reason: wanted a reason"),
+        (("burst", "50", "a\nb"), r"burst\.reason: wanted a reason: .* on one line, found 'a\\nb'"),
+        (("burst", "50", "x" * 201), r"burst\.reason: wanted a reason: 1 to 200"),
+        (("burst", "50"), "did not receive required positional arguments: 'reason'"),
+        (("drain", "I_0ABC", "x"), r"node\.instance: wanted an instance id"),
+        (("drain", "i-none", "x"), "there is no node i-none"),
+        (("remove", "i-none", "x", "--dry-run"), "i-none: oslo-1 knows no such node"),
+        (("sync", "--override", "a\nb"), "--override: wanted a reason"),
+        (("stauts",), "No idea what 'stauts' is"),
+        (("status", "--jsno"), "No idea what '--jsno' is"),
+        (("-H", "127.0.0.1:ssh", "status"), r"-H: wanted \[USER@\]HOST\[:PORT\], found '127.0.0.1:ssh'"),
+        (("-H", "127.0.0.1:99999", "status"), "-H: wanted"),
+        (("-H", "300.1.1.1", "status"), "-H: wanted"),
+        (("-H", "a,,b", "status"), "-H: wanted .*, found ''"),
+        (("-H", "127.0.0.1:1", "status"), "connecting to 127.0.0.1:1: connection refused"),
+        (("-H", "nobody@127.0.0.1", "status"), r"logging in at 127\.0\.0\.1:\d+ as nobody: key SHA256:\S+ was refused"),
+        (("-i", "/no/such/key", "status"), "using the private key in /no/such/key: No such file"),
+        (("-i", "a", "-i", "b", "status"), "-i: wanted one private key, found 2"),
+    ],
+)
+def test_what_cannot_be_is_one_line(core: LoopbackCore, fab: Fab, argv: tuple[str, ...], message: str) -> None:
+    """No mistake of a person ends in a traceback, or changes anything."""
+    refused(fab(*argv), message)
+    assert all(isinstance(command, ReadFacts | HoldNode) for command in sent(core))
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("refused", "i-0abc has no seat"),
+        ("failed for now", "the disk is full"),
+        ("garbage", "wanted one JSON document"),
+        ("closed door", "the relay exited 75: .*is the agent running"),
+    ],
+)
+def test_what_the_core_cannot_do_is_one_line(core: LoopbackCore, fab: Fab, mode: str, message: str) -> None:
+    """The core's own trouble reaches the person as it was told."""
+    core.behave(mode)
+    refused(fab("status"), message)
+
+
+def test_a_broken_file_is_one_line(fab: Fab, toml: Path) -> None:
+    """Settings that cannot be are told by their key; a missing file by its name."""
+    toml.write_text(toml.read_text().replace("max_capacity = 20", "max_capacity = 20\nmax_capcity = 5"))
+    refused(fab("status"), r"drawbridge\.toml\.edge\.max_capcity: unknown")
+    refused(fab("status", DRAWBRIDGE_CONFIG="/no/such.toml"), "reading /no/such.toml: no such file")
+
+
+# --- another address ------------------------------------------------------------------------------------------------
+
+
+def test_another_address_keeps_the_rest_of_the_settings(core: LoopbackCore, fab: Fab) -> None:
+    """-H alone changes the host; port, user and both keys stay those of drawbridge.toml."""
+    done = fab("-H", "localhost", "status")
+    assert done.stdout.startswith(f"core     oslo-1 at localhost:{core.port}, ")
+
+
+def test_several_addresses_are_asked_in_turn(core: LoopbackCore, fab: Fab) -> None:
+    """Fabric's own way with several hosts, and ports and users where they are typed."""
+    done = fab("-H", f"localhost,{core.user}@127.0.0.1:{core.port}", "status")
+    asked = [line.split()[3] for line in done.stdout.splitlines() if line.startswith("core ")]
+    assert asked == [f"localhost:{core.port},", f"127.0.0.1:{core.port},"]
+
+
+def test_another_address_has_to_show_the_pinned_key(core: LoopbackCore, fab: Fab, toml: Path, tmp_path: Path) -> None:
+    """-H is no way around the pin."""
+    make_key(tmp_path / "other")
+    pinned = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+    toml.write_text(toml.read_text().replace(core.host_key, pinned))
+    refused(fab("-H", "localhost", "status"), "connecting to localhost:.*: wanted the pinned host key")
+    assert core.logins == 0
+
+
+def test_another_private_key_can_be_named(core: LoopbackCore, fab: Fab, tmp_path: Path) -> None:
+    """-i is used instead of core.ssh_identity."""
+    make_key(tmp_path / "mine")
+    core.authorise(tmp_path / "mine")
+    assert fab("status").returncode == 1
+    assert fab("-i", str(tmp_path / "mine"), "status").returncode == 0
+
+
+# --- with AWS -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def group(aws: str) -> list[str]:
+    """A group of two instances in service; returns their ids, sorted."""
+    scaling = boto3.client("autoscaling", region_name=REGION, endpoint_url=aws)
+    scaling.create_launch_configuration(LaunchConfigurationName="any", ImageId="ami-12c6146b", InstanceType="t4g.small")
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName="drawbridge-edge",
+        LaunchConfigurationName="any",
+        MinSize=0,
+        MaxSize=5,
+        DesiredCapacity=2,
+        AvailabilityZones=["eu-north-1a"],
+    )
+    (described,) = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    return sorted(one["InstanceId"] for one in described["Instances"])
+
+
+def test_sync_sends_the_group_as_the_function_does(core: LoopbackCore, fab: Fab, aws: str, group: list[str]) -> None:
+    """The seats that AWS names reach the core in one command, the override with them."""
+    done = fab("sync", "--override", "moved by hand", AWS_ENDPOINT_URL=aws)
+    assert done.stdout.startswith("2 seats at generation ")
+    (command,) = sent(core)
+    assert isinstance(command, SyncFleet)
+    assert (command.group, command.override) == ("eu-north-1/drawbridge-edge", "moved by hand")
+    assert sorted((seat.instance, seat.lifecycle) for seat in command.seats) == [(i, Lifecycle.SERVING) for i in group]
+
+
+def test_a_dry_sync_compares_the_group_with_the_core(core: LoopbackCore, fab: Fab, aws: str, group: list[str]) -> None:
+    """Newcomers and those who would leave are named, and no generation is spent."""
+    done = fab("sync", "--dry-run", AWS_ENDPOINT_URL=aws)
+    assert sorted(done.stdout.splitlines()) == sorted(
+        [
+            *(f"{instance}: new → serving" for instance in group),
+            "i-0abc: active → leaves, not in the group",
+            "i-0def1234567890abc: seated → leaves, not in the group",
+        ]
+    )
+    assert sent(core) == [ReadFacts()]
+
+
+def test_a_group_that_does_not_exist_changes_nothing(core: LoopbackCore, fab: Fab, aws: str) -> None:
+    """No group is an error, and never an empty set of seats."""
+    refused(fab("sync", AWS_ENDPOINT_URL=aws), "describing group drawbridge-edge: wanted one group")
+    assert sent(core) == []
+
+
+def test_the_private_key_is_published_encrypted(core: LoopbackCore, fab: Fab, aws: str) -> None:
+    """The parameter is a SecureString that holds exactly the file; the public half alone is printed."""
+    ssm = boto3.client("ssm", region_name=REGION, endpoint_url=aws)
+    assert fab("publish-key", "--dry-run", AWS_ENDPOINT_URL=aws).stdout.startswith("would publish ssh-ed25519 SHA256:")
+    assert ssm.describe_parameters()["Parameters"] == []
+    for version in (1, 2):
+        done = fab("publish-key", AWS_ENDPOINT_URL=aws)
+        assert f"as /drawbridge/ssh-key in eu-north-1, version {version}\n" in done.stdout
+        assert " ".join(core.identity.with_suffix(".pub").read_text().split()[:2]) in done.stdout
+        assert "PRIVATE KEY" not in done.stdout
+    parameter = ssm.get_parameter(Name="/drawbridge/ssh-key", WithDecryption=True)["Parameter"]
+    assert (parameter["Type"], parameter["Value"]) == ("SecureString", core.identity.read_text())
+
+
+def test_what_is_no_usable_private_key_is_not_published(core: LoopbackCore, fab: Fab, aws: str) -> None:
+    """A public key, one with a passphrase, a missing file and one too long for a parameter stay at home."""
+    locked, long = core.folder / "locked", core.folder / "long"
+    subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "a passphrase", "-f", str(locked)), check=True)
+    long.write_text(core.identity.read_text() + "\n" * 4096)
+    for file, message in [
+        (f"{core.identity}.pub", "found a public one"),
+        (str(locked), "without a passphrase"),
+        ("/no/such/key", "using the private key in /no/such/key: No such file"),
+        (str(long), "wanted at most 4096 characters"),
+    ]:
+        refused(fab("publish-key", "--file", file, AWS_ENDPOINT_URL=aws), message)
+    assert boto3.client("ssm", region_name=REGION, endpoint_url=aws).describe_parameters()["Parameters"] == []
+
+
+def test_aws_that_cannot_be_reached_is_one_line(fab: Fab) -> None:
+    """An endpoint where nobody listens, and credentials that are missing, are told without a traceback."""
+    refused(fab("publish-key"), "writing parameter /drawbridge/ssh-key: Could not connect")
+    refused(fab("sync", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""), "describing group .*: Unable to locate cred")
