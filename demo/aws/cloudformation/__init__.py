@@ -1,0 +1,1 @@
+"""CloudFormation: templates become resources through the same API calls that CloudFormation itself would make."""
