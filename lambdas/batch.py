@@ -1,6 +1,7 @@
 """One batch of an SQS queue: done, to be redelivered, or to the dead letters with a reason; it knows no event's kind.
 
-Rule 1: an error that a retry can heal gives the message back to the queue; SQS counts, and gives up in its own time.
+Rule 1: an error that a retry can heal gives the message back to the queue, to come again soon and then ever later; SQS
+counts, and gives up in its own time. A spot warning is worth nothing after two minutes.
 Rule 2: an error that no retry can heal goes to the dead-letter queue at once, with the reason, and counts as handled.
 Rule 3: an error that is none of ours (a bug) is treated as the first kind: the next deployment may heal it.
 Rule 4: a dead letter that cannot be sent gives the message back: nothing is ever dropped.
@@ -18,15 +19,22 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from core_agent.errors import DrawbridgeError
+from lambdas.environment import Queues
 
 _REASON_CHARACTERS = 1000
+_FIRST_DELAY_S = 5
+_LAST_DELAY_S = 180
 
 
-class Sender(Protocol):
-    """Whatever puts a message into a queue; ``lambdas.cloud.Cloud`` does."""
+class Messenger(Protocol):
+    """What a batch asks of SQS; ``lambdas.cloud.Cloud`` does it."""
 
     def send(self, queue_url: str, body: str, *, attributes: Mapping[str, str]) -> None:
         """Send ``body`` with string attributes."""
+        ...
+
+    def hide(self, queue_url: str, receipt_handle: str, *, seconds: int) -> None:
+        """Have a received message come again after ``seconds``."""
         ...
 
 
@@ -34,12 +42,18 @@ def consume(
     event: Mapping[str, Any],
     handle: Callable[[str], None],
     *,
-    dead_letter_url: str,
-    sender: Sender,
+    queues: Queues,
+    messenger: Messenger,
     logger: Logger,
     metrics: Metrics,
 ) -> PartialItemFailureResponse:
     """Give every message's body to ``handle`` and return which messages SQS has to deliver again."""
+
+    def come_again_soon(record: SQSRecord) -> None:
+        try:
+            messenger.hide(queues.own, record.receipt_handle, seconds=delay_s(record))
+        except DrawbridgeError as error:  # it comes again all the same, when the queue's own timeout is over
+            logger.warning("message comes again late", extra=_facts(record, error))
 
     def one(record: SQSRecord) -> None:
         try:
@@ -47,9 +61,10 @@ def consume(
         except DrawbridgeError as error:
             if error.retryable:
                 logger.warning("message goes back to the queue", extra=_facts(record, error))
+                come_again_soon(record)
                 raise
             logger.error("message goes to the dead letters", extra=_facts(record, error))  # noqa: TRY400  # no bug
-            sender.send(dead_letter_url, record.body, attributes=_attributes(record, error))
+            messenger.send(queues.dead_letter, record.body, attributes=_attributes(record, error))
             metrics.add_metric("MessagesDeadLettered", MetricUnit.Count, 1)
         except Exception:
             logger.exception("message goes back to the queue: a bug", extra={"message_id": record.message_id})
@@ -59,6 +74,12 @@ def consume(
     answer = process_partial_response(event=dict(event), record_handler=one, processor=processor)
     metrics.add_metric("MessagesReturned", MetricUnit.Count, len(answer["batchItemFailures"]))
     return answer
+
+
+def delay_s(record: SQSRecord) -> int:
+    """Return after how long a message comes again: 5 s after its first failure, twice that after each further one."""
+    failures = int(record.attributes.approximate_receive_count)
+    return int(min(_LAST_DELAY_S, _FIRST_DELAY_S * 2 ** (failures - 1)))
 
 
 def _facts(record: SQSRecord, error: DrawbridgeError) -> dict[str, str]:

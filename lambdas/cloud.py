@@ -147,6 +147,13 @@ class Cloud:
                 },
             )
 
+    def hide(self, queue_url: str, receipt_handle: str, *, seconds: int) -> None:
+        """Have a received message come again after ``seconds``, whatever the queue's own visibility timeout."""
+        with calling("changing when a message comes again"):
+            self._sqs.change_message_visibility(
+                QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+            )
+
     # --- how it is asked --------------------------------------------------------------------------------------------
 
     def _described(self, group: str) -> AutoScalingGroupTypeDef:

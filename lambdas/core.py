@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Report)
 
+# Within the functions' 30 s even when a kept connection turns out dead: one reply waited for, one dial, one more reply.
+_CONNECT_TIMEOUT_S = 5
+_REPLY_TIMEOUT_S = 8
+
 
 class Core(Protocol):
     """Whatever carries one command to the core and brings its report back."""
@@ -62,5 +66,13 @@ class WarmCore:
 
         at = self._address
         key = self._private_key(at.key_parameter)
-        self._client = CoreClient(host=at.host, port=at.port, user=at.user, host_key=at.host_key, private_key=key)
+        self._client = CoreClient(
+            host=at.host,
+            port=at.port,
+            user=at.user,
+            host_key=at.host_key,
+            private_key=key,
+            connect_timeout_s=_CONNECT_TIMEOUT_S,
+            reply_timeout_s=_REPLY_TIMEOUT_S,
+        )
         return self._client

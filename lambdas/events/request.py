@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,8 +69,7 @@ def parse(event: Mapping[str, object], *, account: str, role: str) -> Enroll | R
     if path == READY_PATH:
         build(ReadyBody, body, "body")
         return Ready(instance=instance)
-    enrollment = typing.cast("EnrollBody", build(EnrollBody, body, "body"))
-    return Enroll(instance=instance, public_key=enrollment.public_key)
+    return Enroll(instance=instance, public_key=build(EnrollBody, body, "body").public_key)
 
 
 def _body(event: Fields) -> object:

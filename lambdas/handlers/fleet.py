@@ -48,8 +48,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     return consume(
         event,
         visit.handle,
-        dead_letter_url=warm.queues.dead_letter,
-        sender=warm.cloud,
+        queues=warm.queues,
+        messenger=warm.cloud,
         logger=logger,
         metrics=metrics,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from lambdas import environment
 from lambdas.environment import Place
@@ -37,14 +37,13 @@ ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(LambdaContext):
     """What Lambda passes beside the event."""
 
-    function_name: str = "drawbridge-fleet"
-    memory_limit_in_mb: int = 256
-    invoked_function_arn: str = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:drawbridge-fleet"
-    aws_request_id: str = "0f0e0d0c-00ff-4000-8000-0000000000ff"
+    _function_name = "drawbridge-fleet"
+    _memory_limit_in_mb = 256
+    _invoked_function_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:drawbridge-fleet"
+    _aws_request_id = "0f0e0d0c-00ff-4000-8000-0000000000ff"
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ class FakeCloud:
     alarm_state: str = "OK"
     alarm_reason: str = "Threshold Crossed: 1 datapoint"
     sent: list[Message] = field(default_factory=list)
+    hidden: list[tuple[str, int]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     failures: dict[str, list[Exception]] = field(default_factory=dict)
 
@@ -112,6 +113,12 @@ class FakeCloud:
         """Keep the message."""
         self._called("send")
         self.sent.append(Message(queue_url=queue_url, body=body, delay_s=delay_s, attributes=attributes or {}))
+
+    def hide(self, queue_url: str, receipt_handle: str, *, seconds: int) -> None:
+        """Keep how long the message stays hidden."""
+        self._called("hide")
+        assert receipt_handle
+        self.hidden.append((queue_url, seconds))
 
     def count(self, call: str) -> int:
         """Return how often a method was called, with or without arguments."""

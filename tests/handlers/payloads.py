@@ -32,8 +32,8 @@ def text(name: str, **changes: object) -> str:
     return json.dumps(payload(name, **changes))
 
 
-def batch(*bodies: str) -> dict[str, Any]:
-    """Return the event that Lambda gets for these messages, called ``m0``, ``m1``, …."""
+def batch(*bodies: str, received: int = 1) -> dict[str, Any]:
+    """Return the event that Lambda gets for these messages, called ``m0``, …, ``received`` for the n-th time."""
     return {
         "Records": [
             {
@@ -41,7 +41,7 @@ def batch(*bodies: str) -> dict[str, Any]:
                 "receiptHandle": "AQEBexample",
                 "body": body,
                 "attributes": {
-                    "ApproximateReceiveCount": "1",
+                    "ApproximateReceiveCount": str(received),
                     "SentTimestamp": "1795334400000",
                     "SenderId": "AIDAEXAMPLE",
                     "ApproximateFirstReceiveTimestamp": "1795334400001",

@@ -36,8 +36,8 @@ class Function:
         answer = consume(
             batch(*bodies),
             visit.handle,
-            dead_letter_url=QUEUES.dead_letter,
-            sender=self.cloud,
+            queues=QUEUES,
+            messenger=self.cloud,
             logger=Logger(),
             metrics=Metrics(),
         )

@@ -16,7 +16,7 @@ from lambdas import environment
 from lambdas.again import Again
 from lambdas.batch import consume
 from lambdas.environment import Place
-from lambdas.errors import CloudBusy, CloudRefused
+from lambdas.errors import CloudBusy, CloudRefused, VariableError
 from lambdas.events import again
 from lambdas.events.envelope import Metadata
 from lambdas.handlers import fleet
@@ -40,14 +40,14 @@ class Function:
         self.again = Again(place, QUEUES.own, sender=cloud, now_ms=now_ms)
         self.metrics = Metrics()
 
-    def __call__(self, *bodies: str) -> list[str]:
+    def __call__(self, *bodies: str, received: int = 1) -> list[str]:
         """Take one batch; return the ids of the messages that go back."""
         visit = Visit(self.place, cloud=self.cloud, core=self.core, again=self.again, now_ms=self.now_ms)
         answer = consume(
-            batch(*bodies),
+            batch(*bodies, received=received),
             visit.handle,
-            dead_letter_url=QUEUES.dead_letter,
-            sender=self.cloud,
+            queues=QUEUES,
+            messenger=self.cloud,
             logger=Logger(),
             metrics=self.metrics,
         )
@@ -311,6 +311,22 @@ def test_a_group_that_is_not_there(function: Function) -> None:
     assert function.core.commands == []
 
 
+@pytest.mark.parametrize(("received", "seconds"), [(1, 5), (2, 10), (4, 40), (6, 160), (7, 180), (1000, 180)])
+def test_what_failed_comes_again_soon_and_then_later(function: Function, received: int, seconds: int) -> None:
+    """A message that goes back is hidden for a time that doubles, not for the queue's three minutes."""
+    function.core.failures.append(CoreUnreachable("connecting: timed out"))
+    assert function(SWEEP, "{", received=received) == ["m0"]
+    assert function.cloud.hidden == [(QUEUES.own, seconds)]
+
+
+def test_a_message_that_cannot_be_hidden_still_comes_again(function: Function) -> None:
+    """The haste is a courtesy: without it the message comes when the queue's own timeout is over."""
+    function.core.failures.append(CoreUnreachable("connecting: timed out"))
+    function.cloud.failures["hide"] = [CloudRefused("changing: AccessDenied")]
+    assert function(SWEEP) == ["m0"]
+    assert function.dead_letters == []
+
+
 # --- the function itself --------------------------------------------------------------------------------------------
 
 
@@ -371,5 +387,5 @@ def test_no_server_up_is_full_saturation(
 def test_a_wrong_environment_is_named(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function that was deployed without one of its variables says which."""
     monkeypatch.delenv("DRAWBRIDGE_DEAD_LETTER_URL")
-    with pytest.raises(environment.VariableError, match="DRAWBRIDGE_DEAD_LETTER_URL"):
+    with pytest.raises(VariableError, match="DRAWBRIDGE_DEAD_LETTER_URL"):
         fleet.handler(batch(text("scheduled", detail={"group": GROUP})), context)

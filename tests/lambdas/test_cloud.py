@@ -320,6 +320,18 @@ def test_messages_keep_body_delay_and_attributes(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("aws")
+def test_a_hidden_message_comes_again_when_it_should(cloud: Cloud) -> None:
+    """A received message is back at once when it is hidden for no time, whatever its queue's timeout."""
+    sqs = boto3.client("sqs", region_name=REGION)
+    url = sqs.create_queue(QueueName="own", Attributes={"VisibilityTimeout": "180"})["QueueUrl"]
+    cloud.send(url, "body")
+    [received] = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)
+    cloud.hide(url, received["ReceiptHandle"], seconds=0)
+    assert [message["Body"] for message in sqs.receive_message(QueueUrl=url)["Messages"]] == ["body"]
+
+
+@pytest.mark.usefixtures("aws")
 def test_a_queue_that_is_not_there(cloud: Cloud) -> None:
     """A message that cannot be sent is an error, never lost in silence."""
     with pytest.raises(CloudRefused, match="sending to a queue"):

@@ -149,7 +149,7 @@ def matches(rule: RulePattern, document: dict[str, Any]) -> bool:
     pattern: dict[str, Any] = {"source": [rule.source], "detail-type": list(rule.detail_types)}
     if rule.detail:
         pattern["detail"] = dict(rule.detail)
-    return EventPattern.load(json.dumps(pattern)).matches_event(document)  # type: ignore[arg-type]  # JSON
+    return EventPattern.load(json.dumps(pattern)).matches_event(document) is True
 
 
 PATTERNS = {rule.name: rule for rule in (*fleet_rules(GROUP), *burst_rules(ALARM))}

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from core_agent.contract.names import InstanceId, PublicKey
 from core_agent.errors import ContractError
 from lambdas.errors import BodyTooLarge, Forbidden, MethodRefused, PathUnknown
 from lambdas.events.request import MAX_BODY_BYTES, Enroll, Ready, parse
 from tests.handlers.payloads import ACCOUNT, ROLE, payload
 
-INSTANCE = "i-0abc1234def567890"
+INSTANCE = InstanceId("i-0abc1234def567890")
+KEY = PublicKey("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=")
 OTHER = "i-0fff1234def567890"
 IAM = "requestContext__authorizer__iam"
 
@@ -29,7 +31,7 @@ def arn(*, account: str = ACCOUNT, role: str = ROLE, session: str = INSTANCE) ->
 
 def test_enroll_and_ready() -> None:
     """The two requests carry the signer's instance id, and the key in one of them."""
-    assert read() == Enroll(instance=INSTANCE, public_key="xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=")
+    assert read() == Enroll(instance=INSTANCE, public_key=KEY)
     assert read("function-url-ready") == Ready(instance=INSTANCE)
 
 
@@ -75,7 +77,7 @@ def test_hostile_identities(change: dict[str, Any], wanted: str) -> None:
 def test_identity_comes_before_everything_else() -> None:
     """A stranger is told nothing about paths, methods or bodies."""
     with pytest.raises(Forbidden):
-        read(requestContext__http__path="/no", body="x" * 10_000, **{IAM: None})
+        read(requestContext__http__path="/no", body="x" * 10_000, requestContext__authorizer__iam=None)
 
 
 def test_the_body_cannot_name_an_instance() -> None:

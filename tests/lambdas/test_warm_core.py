@@ -24,8 +24,19 @@ class Door:
         self.asked: list[str] = []
         self.failure: Exception | None = None
 
-    def __call__(self, *, host: str, port: int, user: str, host_key: str, private_key: str) -> Client:
-        """Make a client."""
+    def __call__(  # the real one's arguments
+        self,
+        *,
+        host: str,
+        port: int,
+        user: str,
+        host_key: str,
+        private_key: str,
+        connect_timeout_s: float,
+        reply_timeout_s: float,
+    ) -> Client:
+        """Make a client that, with one dead connection on the way, answers within the function's 30 s."""
+        assert connect_timeout_s + 2 * reply_timeout_s < 25
         assert (host, port, user, host_key) == (ADDRESS.host, ADDRESS.port, ADDRESS.user, ADDRESS.host_key)
         self.logins.append(private_key)
         return Client(self, private_key)
