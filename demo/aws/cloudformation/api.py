@@ -106,6 +106,9 @@ class CloudFormationApi:
             known = api._state.stacks.get(self.stack_id)  # noqa: SLF001
             return [_Listed(resource=resource) for resource in (known.resources.values() if known else ())]
 
+        def has_parameters(self: Moto, other: dict[str, str]) -> bool:
+            return bool(_with_defaults(self.template_dict, other) == _with_defaults(self.template_dict, self.parameters))
+
         def whole_or_nothing(*_args: object, **_kwargs: object) -> None:
             raise ValidationError(message="this local AWS deploys through change sets, as `cdk deploy` does by default")
 
@@ -115,6 +118,7 @@ class CloudFormationApi:
         gaps.fill(backend, "delete_change_set", delete_change_set, gap="fails when there is none to delete")
         gaps.fill(backend, "create_stack", whole_or_nothing, gap="its own engine skips unknown types silently")
         gaps.fill(backend, "update_stack", whole_or_nothing, gap="its own engine skips unknown types silently")
+        gaps.fill(models.Stack, "has_parameters", has_parameters, gap="takes an unstated default for a change")
         gaps.fill(models.Stack, "outputs", property(outputs), gap="change sets lose outputs")
         gaps.fill(models.Stack, "stack_resources", property(stack_resources), gap="knows only its own resource types")
 
@@ -204,17 +208,17 @@ def _remember_template(stack: Moto, change_set: Moto) -> None:
     stack.description = change_set.template_dict.get("Description")
     stack.parameters = change_set.parameters
     stack.tags = change_set.tags or {}
-    defaults = {
-        name: declared["Default"]
-        for name, declared in change_set.template_dict.get("Parameters", {}).items()
-        if "Default" in declared
-    }
-    stack.resource_map.resolved_parameters = {**defaults, **change_set.parameters}
+    stack.resource_map.resolved_parameters = _with_defaults(change_set.template_dict, change_set.parameters)
     stack.resource_map.no_echo_parameter_keys = []
     stack.resource_map.input_parameters = change_set.parameters
     stack.resource_map._resource_json_map = json.loads(  # noqa: SLF001 - what moto's change sets are compared with
         json.dumps(change_set.template_dict["Resources"])
     )
+
+
+def _with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
+    declared = template.get("Parameters", {})
+    return {name: parameter["Default"] for name, parameter in declared.items() if "Default" in parameter} | given
 
 
 def _in_background(work: Any) -> None:  # noqa: ANN401 - a closure over moto's objects
