@@ -55,14 +55,20 @@ def default_settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
+def flags() -> dict[str, object]:
+    """The context of cdk.json, which the CLI would hand to the app."""
+    context: dict[str, object] = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return context
+
+
+@pytest.fixture(scope="session")
+def synthesise(flags: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
     """Put up the house from settings, with a stub where the functions' bundle would be."""
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
     bundle = tmp_path_factory.mktemp("bundle")
     (bundle / "stub.py").write_text("")
 
     def synthesised(settings: Settings, directory: Path) -> House:
-        app = cdk.App(context=context, outdir=str(directory))
+        app = cdk.App(context=flags, outdir=str(directory))
         name_stacks(app, settings, bundle)
         app.synth()
         return House(

@@ -89,9 +89,9 @@ def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         app.main()
 
 
-def test_a_bucket_fails_the_build(default_settings: Settings, tmp_path: Path) -> None:
+def test_a_bucket_fails_the_build(flags: dict[str, object], default_settings: Settings, tmp_path: Path) -> None:
     """Whoever adds something that can hold data to a stack is stopped at synth, with its path."""
-    spoilt = cdk.App(outdir=str(tmp_path / "out"))
+    spoilt = cdk.App(context=flags, outdir=str(tmp_path / "out"))
     (tmp_path / "bundle").mkdir()
     app.name_stacks(spoilt, default_settings, tmp_path / "bundle")
     s3.Bucket(cast("cdk.Stack", spoilt.node.find_child("drawbridge-fleet")), "Uploads")
