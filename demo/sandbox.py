@@ -23,7 +23,7 @@ from types import FrameType
 from core_agent.errors import DrawbridgeError
 
 INSIDE_VARIABLE = "DRAWBRIDGE_SANDBOX"
-GRACE_S = 10
+GRACE_S = 5
 DOOR_TARGET = "192.0.2.1:22"
 
 _UNSHARE = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child=KILL")

@@ -13,13 +13,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from demo.hosts import image
 from demo.hosts.errors import HostError
 from demo.hosts.host import Host
 from demo.hosts.process import Process
 from demo.hosts.switch import CLIENT_ADDRESS, Switch
 
-_FOLDER = "/opt/drawbridge-demo"
-_LOAD = Path(__file__).parents[1] / "load"
 _FINISH_S = 60
 
 
@@ -56,9 +55,8 @@ class LoadClient:
     def boot(self) -> None:
         """Start the machine and put the generator on it."""
         self.host.start()
-        self.host.write(f"{_FOLDER}/demo/__init__.py", b"")
-        for source in sorted(_LOAD.glob("*.py")):
-            self.host.write(f"{_FOLDER}/demo/load/{source.name}", source.read_bytes())
+        for path, content in image.with_load_generator().items():
+            self.host.write(path, content)
 
     def start(
         self, url: str, *, rate: float, seconds: int = 600, on_second: Callable[[Reading], None] | None = None
@@ -69,7 +67,7 @@ class LoadClient:
         self._readings, self._summary = [], None
         limits = ("--rate", str(rate), "--seconds", str(seconds))
         self._process = self.host.spawn(
-            ("env", "-C", _FOLDER, "/usr/bin/python3", "-m", "demo.load", "--url", url, *limits),
+            ("env", "-C", image.FOLDER, "/usr/bin/python3", "-m", "demo.load", "--url", url, *limits),
             name="load",
             interactive=True,
         )

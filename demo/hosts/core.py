@@ -18,6 +18,7 @@ from pathlib import Path
 from core_agent.contract.codec import decode_reply, encode_request
 from core_agent.contract.messages import FactsReport, ReadFacts
 from core_agent.errors import DrawbridgeError
+from demo.hosts import image
 from demo.hosts.errors import HostError
 from demo.hosts.host import ENVIRONMENT, Host
 from demo.hosts.process import Process
@@ -26,9 +27,8 @@ from demo.hosts.syslog import Syslog
 from demo.hosts.unit import Service, parse_service, parse_socket
 from settings import CoreServer
 
-WEBAPP_PATH = "/opt/drawbridge-demo/webapp.py"
 READY_TIMEOUT_S = 15
-_WIREGUARD_GO = "/opt/drawbridge-demo/wireguard-go"
+_WIREGUARD_GO = f"{image.FOLDER}/wireguard-go"
 _AGENT_PATH = "/root/agent.pyz"
 _CONFIG_PATH = "/root/drawbridge.toml"
 _HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
@@ -57,7 +57,8 @@ class Core:
         """Run the product's installer with the text of a drawbridge.toml and a public key; return what it printed."""
         self.host.write(_AGENT_PATH, agent.read_bytes(), mode=0o755)
         self.host.write(_CONFIG_PATH, config.encode())
-        self.host.write(WEBAPP_PATH, Path(__file__).with_name("webapp.py").read_bytes())
+        for path, content in image.with_webapp().items():
+            self.host.write(path, content)
         install = ("/usr/bin/python3", "-I", _AGENT_PATH, "install", "--config", _CONFIG_PATH)
         return self.host.run((*install, "--authorized-key", authorized_key, "--no-start")).stdout.decode()
 
@@ -126,7 +127,7 @@ class Core:
     def _start_webapp(self, server: CoreServer, service_ms: int) -> None:
         place = ("--bind", str(server.address), "--port", str(server.port))
         capacity = ("--slots", str(server.maxconn), "--service-ms", str(service_ms))
-        argv = ("/usr/bin/python3", "-I", WEBAPP_PATH, *place, "--name", server.name, *capacity)
+        argv = ("/usr/bin/python3", "-I", image.WEBAPP_PATH, *place, "--name", server.name, *capacity)
         webapp = self.host.spawn(argv, name=server.name)
         self._services[server.name] = webapp
         url = f"http://{server.address}:{server.port}/health"

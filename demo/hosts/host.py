@@ -45,6 +45,7 @@ class Host:
         self._switch = switch
         self._unshare: subprocess.Popen[bytes] | None = None
         self._init_pid = 0
+        self._attached = False
         self._spawned: list[Process] = []
 
     def start(self) -> None:
@@ -65,6 +66,7 @@ class Host:
         try:
             self._init_pid = _ready(self._unshare, self.name)
             self._switch.attach(self._init_pid, self.address)
+            self._attached = True
         except BaseException:
             self.stop()
             raise
@@ -195,9 +197,10 @@ class Host:
         if self._unshare is None:
             return
         unshare, self._unshare = self._unshare, None
-        if self._init_pid:
+        if self._attached:
             # The cable first: a machine whose plug is pulled sends no farewell.
             self._switch.detach(self.address)
+            self._attached = False
         unshare.kill()
         unshare.wait()
         for stream in (unshare.stdout, unshare.stderr):

@@ -36,7 +36,7 @@ Mint = Callable[[Machine], InstanceCredentials]
 class Answer:
     """A status, its body and the headers that matter."""
 
-    status: HTTPStatus
+    status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
 

@@ -19,7 +19,6 @@ from demo.hosts.host import Host
 from demo.hosts.process import Process
 from demo.hosts.switch import AWS, FIRST_INSTANCE_ADDRESS, Switch
 
-WEBAPP_PATH = "/opt/drawbridge-demo/webapp.py"
 _TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
 _SCRIPT = "/var/lib/cloud/instance/scripts/part-001"
 # cloud-init's own way on Debian: `output: {all: '| tee -a /var/log/cloud-init-output.log'}`, no HOME.
@@ -44,7 +43,7 @@ class Instances:
 
     ``authority`` is the certificate (PEM) that instances trust beside Debian's; ``names`` says which host names lead
     where, and is read anew at every launch; ``mint`` makes an instance's credentials; ``image`` holds the files that
-    the machine image has beyond Debian's own, by their path.
+    the machine image has beyond Debian's own, by their path (see ``demo.hosts.image``).
     """
 
     def __init__(
@@ -138,8 +137,3 @@ class Instances:
     def _release(self, instance_id: str) -> None:
         with self._lock:
             del self._addresses[instance_id]
-
-
-def image_with_webapp() -> dict[str, bytes]:
-    """The files of a machine image that has the demo's web application at ``WEBAPP_PATH``."""
-    return {WEBAPP_PATH: Path(__file__).with_name("webapp.py").read_bytes()}

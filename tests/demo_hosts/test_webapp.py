@@ -1,0 +1,121 @@
+"""The demo's application: it works on N requests at a time, says who it is, and leaves politely."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+WEBAPP = Path(__file__).resolve().parents[2] / "demo/hosts/webapp.py"
+Start = Callable[..., tuple[int, subprocess.Popen[bytes]]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the application with Debian's own python3 and options; returns its port and its process."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(*options: str) -> tuple[int, subprocess.Popen[bytes]]:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        place = ("--bind", "127.0.0.1", "--port", str(port), "--name", "web-1")
+        process = subprocess.Popen(("/usr/bin/python3", "-I", str(WEBAPP), *place, *options))
+        started.append(process)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return port, process
+        raise AssertionError("the application did not start")
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def get(port: int, path: str = "/", method: str = "GET") -> tuple[int, bytes, str | None]:
+    """One request on a connection of its own: status, body and X-Served-By."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body, answer.getheader("X-Served-By")
+
+
+def test_it_says_who_it_is(start: Start) -> None:
+    """Body and header carry the name, so a load generator can count servers."""
+    port, _ = start("--service-ms", "1")
+    assert get(port) == (200, b"web-1\n", "web-1")
+
+
+def test_slots_bound_what_runs_at_a_time(start: Start) -> None:
+    """Six requests of 200 ms in two slots take three rounds, neither less nor much more."""
+    port, _ = start("--slots", "2", "--service-ms", "200")
+    started = time.monotonic()
+    with ThreadPoolExecutor(6) as pool:
+        assert {status for status, _, _ in pool.map(lambda _: get(port), range(6))} == {200}
+    assert 0.6 <= time.monotonic() - started < 1.1
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", b"web-1\n"), ("HEAD", b"")])
+def test_health_needs_no_slot(start: Start, method: str, body: bytes) -> None:
+    """A full application still answers its health check at once."""
+    port, _ = start("--slots", "1", "--service-ms", "2000")
+    with socket.create_connection(("127.0.0.1", port)) as busy:
+        busy.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.1)
+        started = time.monotonic()
+        assert get(port, "/health", method) == (200, body, "web-1")
+        assert time.monotonic() - started < 0.5
+
+
+def test_connection_is_kept(start: Start) -> None:
+    """Requests with and without a body follow one another on one connection."""
+    port, _ = start("--service-ms", "1")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.connect()
+    first = connection.sock
+    for body in (None, b"x" * 100_000, None):
+        connection.request("POST" if body else "GET", "/", body=body)
+        assert connection.getresponse().read() == b"web-1\n"
+        assert connection.sock is first
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"nonsense\r\n\r\n", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"GET / HTTP/1.1\r\n" * 2000],
+)
+def test_what_it_does_not_understand_is_a_400(start: Start, sent: bytes) -> None:
+    """A request that is none is answered with 400 and the connection closed; the next one is served."""
+    port, _ = start("--service-ms", "1")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(sent)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert get(port)[0] == 200
+
+
+def test_sigterm_finishes_what_is_in_hand(start: Start) -> None:
+    """On SIGTERM a request in work is answered, idle connections close, no new one is taken, and the status is 0."""
+    port, process = start("--service-ms", "500")
+    idle = socket.create_connection(("127.0.0.1", port), timeout=10)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(get, port)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert answer.result() == (200, b"web-1\n", "web-1")
+    assert idle.recv(1) == b""
+    idle.close()
+    assert process.wait(3) == 0
