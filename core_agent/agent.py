@@ -142,7 +142,7 @@ class Agent:
 
     def _converge(self, facts: Facts) -> Facts:
         peers, servers = self._desired()
-        self._host.write_files(peers.values(), servers.values())
+        self._host.write_files(peers.values(), servers.values(), facts.wireguard)
         plan = self._host.plan(peers, servers, facts.wireguard, facts.backend)
         if not plan:
             return facts

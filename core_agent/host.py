@@ -92,13 +92,13 @@ class Host:
         )
         wireguard_apply.carry_out(self._interface, plan.old_peers)
 
-    def write_files(self, peers: Collection[Peer], servers: Collection[Server]) -> None:
+    def write_files(self, peers: Collection[Peer], servers: Collection[Server], wireguard: WireguardFacts) -> None:
         """Make both files say ``peers`` and ``servers``; HAProxy's is checked by HAProxy before it counts.
 
         Raises ``CommandFailed`` when ``haproxy -c`` refuses the file and ``StateError`` when ``wg0.conf`` is not one.
         """
         conf = files.read(self._wg_conf)
-        wanted_conf = wireguard_conf.render(conf, peers, network=self._settings.tunnel.network)
+        wanted_conf = wireguard_conf.render(conf, peers, wireguard.peers, network=self._settings.tunnel.network)
         if wanted_conf != conf:
             files.replace(self._wg_conf, wanted_conf, mode=0o600)
         wanted_cfg = haproxy_config.render(self._settings, servers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from demo.hosts.instance import WEBAPP_PATH
+from demo.hosts.image import WEBAPP_PATH
 from demo.hosts.switch import CORE_ADDRESS
 
 ACCOUNT = "123456789012"

@@ -14,11 +14,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from demo import configuration
+from demo.aws.credentials import InstanceCredentials
+from demo.aws.machines import Machine
 from demo.aws.server import LocalAws
+from demo.hosts import image
 from demo.hosts.client import LoadClient
 from demo.hosts.core import Core
 from demo.hosts.errors import HostError
-from demo.hosts.instance import Instances, image_with_webapp
+from demo.hosts.instance import Instances
 from demo.hosts.switch import API_ADDRESS, Switch
 from settings import Settings, parse
 
@@ -82,8 +85,8 @@ class House:
             log_folder=self.logs,
             authority=authority,
             names=self._names,
-            mint=lambda machine: self.aws.credentials.mint(machine),
-            image=image_with_webapp(),
+            mint=self._mint,
+            image=image.with_webapp(),
         )
         self.aws = LocalAws(
             region=configuration.REGION,
@@ -96,6 +99,9 @@ class House:
         )
         self.aws.start()
         self._open = True
+
+    def _mint(self, machine: Machine) -> InstanceCredentials:
+        return self.aws.credentials.mint(machine)  # the instances are made before the AWS that launches them
 
     def close(self) -> None:
         """Stop what this process runs in threads; the sandbox's end takes the rest."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 
 from core_agent.desired import Peer
@@ -16,13 +16,16 @@ from core_agent.wireguard.facts import PeerFacts
 from core_agent.wireguard.plan import owned
 
 MARK = "# --- peers below are written by the drawbridge agent; edits are overwritten ---"
-_SECTION = re.compile(r"^\[(\w+)\]\s*$", re.MULTILINE)
+_HEADER = re.compile(r"^\[(\w+)\]\s*$", re.MULTILINE)
 _SAVE_CONFIG = re.compile(r"^\s*SaveConfig\s*=\s*true", re.MULTILINE | re.IGNORECASE)
 _NODE = re.compile(r"^# node (\S+)$", re.MULTILINE)
 
 
-def render(current: str, peers: Iterable[Peer], *, network: IPv4Network) -> str:
+def render(current: str, peers: Iterable[Peer], known: Mapping[str, PeerFacts], *, network: IPv4Network) -> str:
     """Return ``current`` with its own part untouched and exactly ``peers`` below the mark. Raises ``StateError``.
+
+    Where ``known`` has a peer's endpoint it is written too: after a restart the core then opens the tunnel itself with
+    its first health check; a node would notice only when its session is two minutes old.
 
     The operator's own peers (an address outside ``network``) belong above the mark and stay; peers of the tunnel's
     network above it, from before the mark existed, are dropped.
@@ -32,17 +35,31 @@ def render(current: str, peers: Iterable[Peer], *, network: IPv4Network) -> str:
         raise StateError("reading wg0.conf: wanted an [Interface] section, found none; the file was left as it is")
     if _SAVE_CONFIG.search(head):
         raise StateError("reading wg0.conf: found SaveConfig = true, which would undo the agent's work; take it out")
-    starts = [match.start() for match in _SECTION.finditer(head)] + [len(head)]
+    starts = [match.start() for match in _HEADER.finditer(head)] + [len(head)]
     kept = head[: starts[0]] + "".join(
         section
         for start, end in itertools.pairwise(starts)
         if not (section := head[start:end]).startswith("[Peer]") or not _owned_section(section, network)
     )
-    rendered = "".join(
-        f"\n# node {peer.instance}\n[Peer]\nPublicKey = {peer.public_key}\nAllowedIPs = {peer.address}/32\n"
-        for peer in sorted(peers, key=lambda peer: peer.instance)
-    )
+    rendered = "".join(_section(peer, known.get(peer.public_key)) for peer in sorted(peers, key=_by_instance))
     return f"{kept.rstrip()}\n\n{MARK}\n{rendered}"
+
+
+def _by_instance(peer: Peer) -> str:
+    return peer.instance
+
+
+def _section(peer: Peer, known: PeerFacts | None) -> str:
+    lines = [
+        "",
+        f"# node {peer.instance}",
+        "[Peer]",
+        f"PublicKey = {peer.public_key}",
+        f"AllowedIPs = {peer.address}/32",
+    ]
+    if known is not None and known.endpoint is not None:
+        lines.append(f"Endpoint = {known.endpoint}")
+    return "\n".join([*lines, ""])
 
 
 def nodes_in(text: str) -> tuple[str, ...]:

@@ -19,10 +19,11 @@ class UnreadableFacts(DrawbridgeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerFacts:
-    """One peer; ``handshake_at`` is Unix seconds, 0 before the first."""
+    """One peer; ``handshake_at`` is Unix seconds, 0 before the first; ``endpoint`` is ``HOST:PORT`` once known."""
 
     allowed_ips: tuple[str, ...]
     handshake_at: int
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,5 +45,6 @@ def parse_dump(text: str) -> WireguardFacts:
         if len(fields) != 8 or not fields[4].isdecimal():
             raise UnreadableFacts(f"reading `wg show dump`: wanted 8 fields in line {number}, found {len(fields)}")
         allowed = () if fields[3] == "(none)" else tuple(fields[3].split(","))
-        peers[fields[0]] = PeerFacts(allowed_ips=allowed, handshake_at=int(fields[4]))
+        endpoint = None if fields[2] == "(none)" else fields[2]
+        peers[fields[0]] = PeerFacts(allowed_ips=allowed, handshake_at=int(fields[4]), endpoint=endpoint)
     return WireguardFacts(public_key=interface[1], peers=peers)

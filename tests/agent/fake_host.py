@@ -82,8 +82,9 @@ class FakeHost:
             self.effects += 1
             self._apply(step)
 
-    def write_files(self, peers: Collection[Peer], servers: Collection[Server]) -> None:
-        """Remember what the files would say."""
+    def write_files(self, peers: Collection[Peer], servers: Collection[Server], wireguard: WireguardFacts) -> None:
+        """Remember what the files would say, endpoints left out."""
+        assert isinstance(wireguard, WireguardFacts)
         self.files = (
             tuple(sorted(f"{peer.instance} {peer.address}" for peer in peers)),
             tuple(sorted(f"{server.name} {server.address} {server.mode}" for server in servers)),

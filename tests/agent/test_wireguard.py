@@ -30,7 +30,7 @@ def test_a_dump_is_read() -> None:
     )
     assert facts.public_key == "PUBLIC"
     assert facts.peers == {
-        "key1": PeerFacts(allowed_ips=("10.100.0.2/32",), handshake_at=1795335955),
+        "key1": PeerFacts(allowed_ips=("10.100.0.2/32",), handshake_at=1795335955, endpoint="198.51.100.10:40001"),
         "key2": PeerFacts(allowed_ips=(), handshake_at=0),
     }
     assert "SECRET" not in repr(facts)
@@ -64,17 +64,18 @@ def test_the_plan_adds_mends_and_removes() -> None:
 
 def test_the_file_keeps_the_operators_part_to_the_letter() -> None:
     """Interface and foreign peers stay as they were written; peers of the tunnel above the mark are taken over."""
+    known = {"key3": PeerFacts(allowed_ips=("10.100.0.3/32",), handshake_at=5, endpoint="198.51.100.13:40001")}
     stray = "\n[Peer]\nPublicKey = stray\nAllowedIPs = 10.100.0.77/32\n"
-    text = render(INTERFACE + OWN_PEER + stray, [_peer(3), _peer(2)], network=NETWORK)
+    text = render(INTERFACE + OWN_PEER + stray, [_peer(3), _peer(2)], known, network=NETWORK)
     assert text.startswith(INTERFACE + OWN_PEER)
     assert "stray" not in text
     assert text.endswith(
         f"{MARK}\n\n# node i-2\n[Peer]\nPublicKey = key2\nAllowedIPs = 10.100.0.2/32\n"
-        "\n# node i-3\n[Peer]\nPublicKey = key3\nAllowedIPs = 10.100.0.3/32\n"
+        "\n# node i-3\n[Peer]\nPublicKey = key3\nAllowedIPs = 10.100.0.3/32\nEndpoint = 198.51.100.13:40001\n"
     )
     assert nodes_in(text) == ("i-2", "i-3")
-    assert render(text, [_peer(3), _peer(2)], network=NETWORK) == text
-    assert nodes_in(render(text, [], network=NETWORK)) == ()
+    assert render(text, [_peer(3), _peer(2)], known, network=NETWORK) == text
+    assert nodes_in(render(text, [], {}, network=NETWORK)) == ()
 
 
 @pytest.mark.parametrize(
@@ -84,4 +85,4 @@ def test_the_file_keeps_the_operators_part_to_the_letter() -> None:
 def test_a_file_that_is_none_is_refused(text: str, wanted: str) -> None:
     """Nothing is rendered over a file whose interface could not be kept."""
     with pytest.raises(StateError, match=wanted):
-        render(text, [], network=NETWORK)
+        render(text, [], {}, network=NETWORK)

@@ -1,0 +1,187 @@
+"""The core and its nodes with real WireGuard, HAProxy and sshd: what the agent promises, seen from outside of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_bridge import SERVICE_MS, SLOTS, Bridge, until
+
+from demo.hosts.switch import Switch
+
+CAPACITY = SLOTS * 1000 / SERVICE_MS
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    """One core for the module; nodes come and go."""
+    switch = Switch()
+    switch.start()
+    built = Bridge(switch, tmp_path_factory.mktemp("bridge"))
+    built.build()
+    yield built
+    built.tear_down()
+
+
+@pytest.fixture
+def two_nodes(bridge: Bridge) -> Iterator[Bridge]:
+    """The bridge with i-1 and i-2 active, which leave afterwards."""
+    for number in (1, 2):
+        if f"i-{number}" not in bridge.phases():
+            bridge.join(number)
+    yield bridge
+    assert bridge.phases() == {"i-1": "active", "i-2": "active"}
+
+
+def test_overflow_crosses_the_tunnel_and_nothing_is_lost(two_nodes: Bridge) -> None:
+    """At one and a half times the core's capacity both nodes serve, the core stays the busiest, no request fails."""
+    two_nodes.users.start("http://192.0.2.1/", rate=CAPACITY * 1.5, seconds=60)
+    until(lambda: len(two_nodes.users.readings) >= 5, "five seconds of load")
+    total = two_nodes.users.finish()
+    assert (total.failed, total.ok) == (0, total.sent)
+    assert set(total.servers) == {"no-primary", "i-1", "i-2"}
+    assert total.servers["no-primary"] > 0.5 * total.ok
+
+
+def test_below_capacity_the_edge_gets_nothing(two_nodes: Bridge) -> None:
+    """At half of what the core can do, at most one request in two hundred leaves home."""
+    two_nodes.users.start("http://192.0.2.1/", rate=CAPACITY * 0.5, seconds=60)
+    until(lambda: len(two_nodes.users.readings) >= 4, "four seconds of load")
+    total = two_nodes.users.finish()
+    assert total.failed == 0
+    assert total.servers["no-primary"] >= 0.995 * total.sent
+
+
+def test_files_say_what_runs(two_nodes: Bridge) -> None:
+    """wg0.conf and haproxy.cfg name exactly the running peers and servers, and HAProxy accepts the file."""
+    assert two_nodes.filed_peers() == two_nodes.running_peers() == {"10.100.0.2/32", "10.100.0.3/32"}
+    assert two_nodes.filed_servers() == {"i-1": True, "i-2": True}
+    assert {name: status for name, (status, _) in two_nodes.running_servers().items()} == {"i-1": "UP", "i-2": "UP"}
+    two_nodes.core.host.run(("haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"))
+
+
+def test_a_peer_taken_away_by_hand_comes_back(two_nodes: Bridge) -> None:
+    """Within seconds, without anybody asking, and without touching the other peer."""
+    keys = two_nodes.core.host.run(("wg", "show", "wg0", "allowed-ips")).stdout.decode().splitlines()
+    key = next(line.split("\t")[0] for line in keys if line.endswith("10.100.0.2/32"))
+    two_nodes.core.host.run(("wg", "set", "wg0", "peer", key, "remove"))
+    until(lambda: two_nodes.running_peers() == two_nodes.filed_peers(), "the peer back")
+
+
+def test_weights_turned_by_hand_are_turned_back(two_nodes: Bridge) -> None:
+    """Drift of a server's weight and state is repaired within seconds."""
+    wanted = two_nodes.running_servers()
+    two_nodes.runtime("set server web_nodes/i-1 weight 1")
+    two_nodes.runtime("set server web_nodes/i-2 state maint")
+    assert two_nodes.running_servers() != wanted
+    until(lambda: two_nodes.running_servers() == wanted, "weight and state back")
+
+
+def test_a_restart_of_everything_without_the_agent_restores_service(two_nodes: Bridge) -> None:
+    """Agent dead, tunnel and HAProxy started anew from their files: the same peers and servers, traffic on both."""
+    core = two_nodes.core
+    core.kill_agent()
+    try:
+        core.host.run(("pkill", "-KILL", "haproxy"))
+        core.host.run(("wg-quick", "down", "wg0"))
+        core._start_tunnel()
+        core._start_haproxy()
+        assert two_nodes.running_peers() == two_nodes.filed_peers() == {"10.100.0.2/32", "10.100.0.3/32"}
+        assert set(two_nodes.running_servers()) == {"i-1", "i-2"}
+        until(lambda: {s for s, _ in two_nodes.running_servers().values()} == {"UP"}, "both servers up", limit_s=60)
+        two_nodes.users.start("http://192.0.2.1/", rate=CAPACITY * 1.5, seconds=30)
+        until(lambda: len(two_nodes.users.readings) >= 3, "three seconds of load")
+        total = two_nodes.users.finish()
+        assert total.failed == 0
+        assert set(total.servers) == {"no-primary", "i-1", "i-2"}
+    finally:
+        core.start_agent()
+    until(lambda: two_nodes.facts().pending_steps == 0, "nothing left to do")
+
+
+def test_an_agent_killed_in_the_middle_is_whole_again(two_nodes: Bridge) -> None:
+    """Kill -9 and a new start: same nodes, still active, nothing to do, and the warm client finds its way back."""
+    two_nodes.core.host.run(("pkill", "-KILL", "-f", "agent.pyz serve"))
+    two_nodes.core.start_agent()
+    assert two_nodes.phases() == {"i-1": "active", "i-2": "active"}
+    assert two_nodes.facts().pending_steps == 0
+
+
+def test_nodes_come_and_go_under_load_without_a_lost_request(two_nodes: Bridge) -> None:
+    """Two join and leave again while the core is overloaded: no failure, no reload, no second HAProxy worker."""
+    worker = two_nodes.runtime("show info").split("Pid: ")[1].split()[0]
+    two_nodes.users.start("http://192.0.2.1/", rate=CAPACITY * 1.5, seconds=90)
+    two_nodes.join(3)
+    two_nodes.join(4)
+    until(lambda: {"i-3", "i-4"} <= {n for r in two_nodes.users.readings for n in r.servers}, "both new nodes serving")
+    two_nodes.leave(3, 4)
+    total = two_nodes.users.finish()
+    assert (dict(total.failed_by_kind), total.ok) == ({}, total.sent)
+    assert two_nodes.runtime("show info").split("Pid: ")[1].split()[0] == worker
+    assert two_nodes.filed_servers() == {"i-1": True, "i-2": True}
+
+
+def _ssh(bridge: Bridge, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    known = bridge.folder / "known_hosts"
+    options = ("-i", str(bridge.identity), "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=no")
+    argv = ("ssh", "-F", "none", *options, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", *words)
+    return subprocess.run(argv, input=given, capture_output=True, check=False, timeout=20)
+
+
+@pytest.mark.parametrize("asked", [(), ("sh",), ("cat", "/etc/passwd"), ("-tt", "sh"), ("drawbridge; id",)])
+def test_the_key_gets_no_shell_and_no_terminal(bridge: Bridge, asked: tuple[str, ...]) -> None:
+    """Whatever is asked for, one line says that there is nothing of the kind; nothing is run."""
+    flags, command = [w for w in asked if w.startswith("-")], [w for w in asked if not w.startswith("-")]
+    done = _ssh(bridge, *flags, "drawbridge@192.0.2.1", *command, given=b"id\n")
+    assert done.returncode != 0
+    assert done.stdout == b""
+    says = b"PTY allocation request failed" if flags else b"this key opens one door"
+    assert says in done.stderr
+
+
+def test_the_key_forwards_no_port(bridge: Bridge) -> None:
+    """Neither a local forward nor stdio forwarding reaches what listens on the core."""
+    done = _ssh(bridge, "-W", "127.0.0.1:8080", "drawbridge@192.0.2.1", given=b"GET / HTTP/1.0\r\n\r\n")
+    assert done.returncode != 0
+    assert b"forwarding failed" in done.stderr
+    assert b"HTTP" not in done.stdout
+    done = _ssh(bridge, "-o", "ExitOnForwardFailure=yes", "-R", "9999:127.0.0.1:22", "-N", "drawbridge@192.0.2.1")
+    assert done.returncode != 0
+    assert b"remote port forwarding failed" in done.stderr
+
+
+def test_the_key_carries_no_file(bridge: Bridge, tmp_path: Path) -> None:
+    """Sftp and scp, in both protocols, neither read nor write."""
+    known = ("-o", f"UserKnownHostsFile={bridge.folder / 'known_hosts'}", "-o", "StrictHostKeyChecking=no")
+    remote = "drawbridge@192.0.2.1:"
+    for mode in ("-s", "-O"):
+        scp = ("scp", "-q", mode, "-F", "none", "-i", str(bridge.identity), *known, "-o", "BatchMode=yes")
+        for paths in ((f"{remote}/etc/passwd", str(tmp_path / "took")), (__file__, f"{remote}/tmp/gave")):
+            done = subprocess.run((*scp, *paths), capture_output=True, check=False, timeout=20)
+            assert done.returncode != 0
+    assert not (tmp_path / "took").exists()
+    assert bridge.core.host.run(("test", "-e", "/tmp/gave"), check=False).returncode != 0
+
+
+def test_the_ssh_user_can_reach_nothing_but_the_socket(bridge: Bridge) -> None:
+    """As that user on the core itself: no HAProxy socket, no keys, no records, no sudo; only the agent's socket."""
+    host = bridge.core.host
+    become = ("setpriv", "--reuid=drawbridge", "--regid=drawbridge", "--init-groups")
+    for path in ("/etc/wireguard/wg0.conf", "/var/lib/drawbridge/state.db", "/run/haproxy/admin.sock"):
+        assert host.run((*become, "test", "-r", path), check=False).returncode != 0, path
+        assert host.run((*become, "test", "-w", path), check=False).returncode != 0, path
+    assert host.run((*become, "test", "-w", "/run/drawbridge/agent.sock"), check=False).returncode == 0
+    for path in ("/etc/haproxy/haproxy.cfg", "/usr/lib/drawbridge/agent.pyz", "/etc/ssh/drawbridge_authorized_keys"):
+        assert host.run((*become, "test", "-w", path), check=False).returncode != 0, path
+
+
+def test_the_agent_stops_when_told(bridge: Bridge) -> None:
+    """SIGTERM ends it cleanly and at once; it starts again as if nothing had been."""
+    agent = bridge.core._services["agent"]
+    agent.signal(signal.SIGTERM)
+    assert agent.wait(5) == 0
+    bridge.core.start_agent()
+    assert bridge.facts().pending_steps == 0
