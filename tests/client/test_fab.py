@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -74,7 +75,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    address = f"http://{host}:{port}"
+    # Moto keeps its state for as long as the process lives.
+    urlopen(Request(f"{address}/moto-api/reset", method="POST")).close()
+    yield address
     server.stop()
 
 
