@@ -19,7 +19,9 @@ def main() -> None:
     parser.add_argument("--url-bind", metavar="ADDRESS:PORT", help="where function URLs are served over HTTPS")
     parser.add_argument("--ca", type=Path, default=Path("local-aws-ca.pem"), help="where the authority is written")
     parser.add_argument("--log", type=Path, default=Path("local-aws.log"), help="the journal")
-    parser.add_argument("--minute", type=float, default=60.0, help="seconds that a minute of schedules and alarms lasts")
+    parser.add_argument(
+        "--minute", type=float, default=60.0, help="seconds that a minute of schedules and alarms lasts"
+    )
     options = parser.parse_args()
     address, _, url_port = (options.url_bind or "").rpartition(":")
     aws = LocalAws(

@@ -1,4 +1,4 @@
-"""Knows how a group comes to its desired capacity, instance by instance and hook by hook; not what a machine is made of.
+"""Knows how a group comes to its desired capacity, instance by instance and hook by hook; not what a machine is.
 
 The one lock here guards moto's records of groups; machines and events are only handed over under it, never waited for.
 """
@@ -37,8 +37,8 @@ class NoActiveAction(Exception):
 class Groups:
     """Launches, holds, lets go and terminates the instances of every group.
 
-    ``abandoned_passes_hook``: whether an instance whose launch is abandoned also waits in the terminating hook. AWS does
-    not document it, so an application must be right either way.
+    ``abandoned_passes_hook``: whether an instance whose launch is abandoned also waits in the terminating hook. AWS
+    does not document it, so an application must be right either way.
     """
 
     def __init__(
@@ -105,9 +105,7 @@ class Groups:
             for state in list(group.instance_states):
                 self._remove(group, state)
 
-    def complete(
-        self, *, group: str, hook: str, token: str | None, instance_id: str | None, result: Result
-    ) -> None:
+    def complete(self, *, group: str, hook: str, token: str | None, instance_id: str | None, result: Result) -> None:
         """End an action. Raises ``NoActiveAction``."""
         with self._lock:
             self._end(self._find(group=group, hook=hook, token=token, instance_id=instance_id), result)
@@ -150,7 +148,9 @@ class Groups:
 
     def _launch(self, group: Moto) -> None:
         if group.mixed_instances_policy:
-            raise NotImplementedError("launching an instance: a mixed instances policy is not supported by this local AWS")
+            raise NotImplementedError(
+                "launching an instance: a mixed instances policy is not supported by this local AWS"
+            )
         template = group.ec2_launch_template
         version = template.get_version(group.launch_template_version)
         zone, subnet = self._emptiest(group)
@@ -195,9 +195,7 @@ class Groups:
         """The zone and subnet with the fewest of the group's instances, as AWS balances them."""
         if not group.vpc_zone_identifier:
             return group.availability_zones[0], None
-        used = Counter(
-            state.instance.subnet_id for state in group.instance_states if state.lifecycle_state in COUNTED
-        )
+        used = Counter(state.instance.subnet_id for state in group.instance_states if state.lifecycle_state in COUNTED)
         subnets = group.ec2_backend.describe_subnets(subnet_ids=group.vpc_zone_identifier.split(","))
         subnet = min(subnets, key=lambda candidate: (used[candidate.id], candidate.availability_zone))
         return subnet.availability_zone, subnet.id
@@ -363,7 +361,7 @@ class Groups:
 
 
 def _victim(group: Moto) -> Moto | None:
-    """Whom a scale-in takes: from the fullest zone, in service before pending, the oldest first; None if all are protected."""
+    """Whom a scale-in takes: in service before pending, from the fullest zone, the oldest; None if all are safe."""
     free = [
         state
         for state in group.instance_states

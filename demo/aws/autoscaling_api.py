@@ -15,7 +15,8 @@ _REFUSED = ("attach_instances", "detach_instances", "enter_standby_instances", "
 
 def install(gaps: Gaps, groups: Groups) -> None:
     """Fill moto's gaps until ``gaps`` are undone."""
-    _sizes(gaps, groups)
+    _capacity(gaps, groups)
+    _terminations(gaps, groups)
     _hooks(gaps, groups)
     for name in _REFUSED:
         gaps.fill(models.AutoScalingBackend, name, _refuse(name), gap="knows no lifecycle states")
@@ -34,7 +35,7 @@ def _group(backend: Moto, name: str) -> Moto:
     return backend.autoscaling_groups[name]
 
 
-def _sizes(gaps: Gaps, groups: Groups) -> None:
+def _capacity(gaps: Gaps, groups: Groups) -> None:
     backend, group_class = models.AutoScalingBackend, models.FakeAutoScalingGroup
 
     def resize(self: Moto, new_capacity: int | None) -> None:
@@ -53,6 +54,13 @@ def _sizes(gaps: Gaps, groups: Groups) -> None:
             )
         groups.resize(group, desired)
 
+    gaps.fill(group_class, "set_desired_capacity", resize, gap="instances skip the hooks")
+    gaps.fill(backend, "set_desired_capacity", set_desired_capacity, gap="checks no bounds")
+
+
+def _terminations(gaps: Gaps, groups: Groups) -> None:
+    backend, response = models.AutoScalingBackend, responses.AutoScalingResponse
+
     def terminate_instance(self: Moto, instance_id: str, should_decrement: bool) -> Moto:  # noqa: FBT001 - moto's
         for group in self.autoscaling_groups.values():
             for state in group.instance_states:
@@ -62,8 +70,8 @@ def _sizes(gaps: Gaps, groups: Groups) -> None:
                 if should_decrement and before <= group.min_size:
                     raise ValidationError(
                         f"Currently, desiredSize equals minSize ({group.min_size}). Terminating instance without "
-                        "replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity "
-                        "flag to false or lower group's min size."
+                        "replacement will violate group's min size constraint. Either set "
+                        "shouldDecrementDesiredCapacity flag to false or lower group's min size."
                     )
                 groups.terminate(group, state, decrement=should_decrement)
                 return models.TerminateInstanceActivity(state.instance, before)
@@ -73,9 +81,9 @@ def _sizes(gaps: Gaps, groups: Groups) -> None:
         groups.terminated_outside(instance_ids)
 
     def delete_auto_scaling_group(self: Moto) -> Moto:
-        name = self._get_param("AutoScalingGroupName")  # noqa: SLF001 - how moto's responses read a parameter
+        name = self._get_param("AutoScalingGroupName")
         group = _group(self.autoscaling_backend, name)
-        if group.instance_states and not self._get_bool_param("ForceDelete", False):  # noqa: SLF001
+        if group.instance_states and not self._get_bool_param("ForceDelete", False):
             raise AutoscalingClientError(
                 "ResourceInUse",
                 "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) "
@@ -85,22 +93,20 @@ def _sizes(gaps: Gaps, groups: Groups) -> None:
         del self.autoscaling_backend.autoscaling_groups[name]
         return EmptyResult()
 
-    gaps.fill(group_class, "set_desired_capacity", resize, gap="instances skip the hooks")
-    gaps.fill(backend, "set_desired_capacity", set_desired_capacity, gap="checks no bounds")
     gaps.fill(backend, "terminate_instance", terminate_instance, gap="instances skip the hooks")
     gaps.fill(backend, "notify_terminate_instances", notify_terminate_instances, gap="replacements skip the hooks")
-    gaps.fill(responses.AutoScalingResponse, "delete_auto_scaling_group", delete_auto_scaling_group, gap="no ForceDelete")
+    gaps.fill(response, "delete_auto_scaling_group", delete_auto_scaling_group, gap="no ForceDelete")
 
 
 def _hooks(gaps: Gaps, groups: Groups) -> None:
     backend, response = models.AutoScalingBackend, responses.AutoScalingResponse
 
     def put_lifecycle_hook(self: Moto) -> Moto:
-        name, group = self._get_param("LifecycleHookName"), self._get_param("AutoScalingGroupName")  # noqa: SLF001
+        name, group = self._get_param("LifecycleHookName"), self._get_param("AutoScalingGroupName")
         _group(self.autoscaling_backend, group)
         answer = original_put(self)
         (hook,) = self.autoscaling_backend.describe_lifecycle_hooks(group, [name])
-        hook.notification_metadata = self._get_param("NotificationMetadata")  # noqa: SLF001
+        hook.notification_metadata = self._get_param("NotificationMetadata")
         hook.role_arn = hook.notification_target_arn = None
         return answer
 
@@ -111,11 +117,11 @@ def _hooks(gaps: Gaps, groups: Groups) -> None:
     def complete_lifecycle_action(self: Moto) -> Moto:
         try:
             groups.complete(
-                group=self._get_param("AutoScalingGroupName"),  # noqa: SLF001
-                hook=self._get_param("LifecycleHookName"),  # noqa: SLF001
-                token=self._get_param("LifecycleActionToken"),  # noqa: SLF001
-                instance_id=self._get_param("InstanceId"),  # noqa: SLF001
-                result=Result(self._get_param("LifecycleActionResult")),  # noqa: SLF001
+                group=self._get_param("AutoScalingGroupName"),
+                hook=self._get_param("LifecycleHookName"),
+                token=self._get_param("LifecycleActionToken"),
+                instance_id=self._get_param("InstanceId"),
+                result=Result(self._get_param("LifecycleActionResult")),
             )
         except (NoActiveAction, ValueError) as error:
             raise ValidationError(str(error)) from None
@@ -124,10 +130,10 @@ def _hooks(gaps: Gaps, groups: Groups) -> None:
     def record_lifecycle_action_heartbeat(self: Moto) -> Moto:
         try:
             groups.heartbeat(
-                group=self._get_param("AutoScalingGroupName"),  # noqa: SLF001
-                hook=self._get_param("LifecycleHookName"),  # noqa: SLF001
-                token=self._get_param("LifecycleActionToken"),  # noqa: SLF001
-                instance_id=self._get_param("InstanceId"),  # noqa: SLF001
+                group=self._get_param("AutoScalingGroupName"),
+                hook=self._get_param("LifecycleHookName"),
+                token=self._get_param("LifecycleActionToken"),
+                instance_id=self._get_param("InstanceId"),
             )
         except NoActiveAction as error:
             raise ValidationError(str(error)) from None

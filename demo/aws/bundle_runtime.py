@@ -1,8 +1,8 @@
 """The program inside a function's process: knows the handler and the pipes, and nothing of the local AWS outside.
 
-Run as ``python -I -S bundle_runtime.py BUNDLE RUNTIME REQUESTS ANSWERS``: isolated from this machine's packages, so that
-what the bundle lacks is missing here as it would be on AWS. REQUESTS and ANSWERS are file descriptors that carry one
-JSON document per line.
+Run as ``python -I -S bundle_runtime.py BUNDLE RUNTIME REQUESTS ANSWERS``: isolated from this machine's packages, so
+that what the bundle lacks is missing here as it would be on AWS. REQUESTS and ANSWERS are file descriptors that carry
+one JSON document per line.
 """
 
 from __future__ import annotations

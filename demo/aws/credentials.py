@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import string
 import threading
@@ -49,7 +50,7 @@ class CredentialStore:
         alphabet = string.ascii_uppercase + "234567"
         credentials = InstanceCredentials(
             access_key_id="ASIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
-            secret_access_key=secrets.token_urlsafe(30),
+            secret_access_key=base64.b64encode(secrets.token_bytes(30)).decode(),
             token=secrets.token_urlsafe(300),
             expiration=datetime.now(UTC) + lifetime,
             role_name=machine.role_name,

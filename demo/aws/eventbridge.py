@@ -41,7 +41,7 @@ class EventBridge:
             envelope = {key: value for key, value in event.items() if key != "ingestion-time"}
             if not isinstance(envelope["time"], str):
                 envelope["time"] = _stamp(float(envelope["time"]))
-            bridge._offer(self, envelope)  # noqa: SLF001
+            bridge._offer(self, envelope)
 
         gaps.fill(models.Rule, "send_to_targets", send_to_targets, gap="no Lambda; schedules match every event")
 
@@ -53,7 +53,7 @@ class EventBridge:
                     f"putting rule {name}: wanted rate(N minutes), hours or days, found {expression}; "
                     "this local AWS knows no other schedule",
                 )
-            bridge._due.pop(name, None)  # noqa: SLF001
+            bridge._due.pop(name, None)
             return original(self, name, *args, **kwargs)
 
         original = gaps.fill(models.EventsBackend, "put_rule", put_rule, gap="schedules never fire")

@@ -1,4 +1,4 @@
-"""Knows the HTTPS front of the function URLs: who may call, and how a request becomes an invocation; not what it does."""
+"""Knows the HTTPS front of the function URLs: who may call, how a request becomes an invocation; not what for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from demo.aws.functions import Functions, Throttled
 from demo.aws.gaps import Moto
 from demo.aws.journal import Journal
 from demo.aws.lambda_api import url_owner
-from demo.aws.payload import Caller, HttpAnswer
+from demo.aws.payload import Caller, HttpAnswer, HttpRequest
 from demo.aws.place import Place
 from demo.aws.policies import Statement, allowed, as_list
 from demo.aws.sigv4 import NotSigned, RawRequest, Verifier
@@ -96,17 +96,15 @@ class FunctionUrls:
         self, function: Moto, request: RawRequest, caller: Caller, *, source_ip: str, protocol: str, now: datetime
     ) -> HttpAnswer:
         request_id = str(uuid.uuid4())
-        event = payload.event(
-            caller=caller,
+        received = HttpRequest(
             method=request.method,
             target=request.target,
             headers=_lowered(request),
             body=request.body,
             source_ip=source_ip,
             protocol=protocol,
-            request_id=request_id,
-            now=now,
         )
+        event = payload.event(received, caller=caller, request_id=request_id, now=now)
         try:
             outcome = self._functions.invoke(function.function_name, json.dumps(event).encode())
         except Throttled:
@@ -251,5 +249,3 @@ def _handler(urls: FunctionUrls) -> type[BaseHTTPRequestHandler]:
             """The journal has the invocation's own log."""
 
     return Handler
-
-

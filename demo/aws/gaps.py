@@ -21,7 +21,9 @@ class Gaps:
     def __init__(self) -> None:
         found = importlib.metadata.version("moto")
         if found != MOTO_VERSION:
-            raise RuntimeError(f"starting the local AWS: wanted moto {MOTO_VERSION}, whose gaps are known, found {found}")
+            raise RuntimeError(
+                f"starting the local AWS: wanted moto {MOTO_VERSION}, whose gaps are known, found {found}"
+            )
         self.filled: list[str] = []
         self._originals: list[tuple[Moto, str, Moto]] = []
 
@@ -30,7 +32,7 @@ class Gaps:
 
         ``AttributeError`` if moto has no such attribute any more.
         """
-        original = vars(owner)[name] if name in vars(owner) else None
+        original = vars(owner).get(name)
         if original is None:
             raise AttributeError(f"filling a gap in moto ({gap}): wanted {owner.__name__}.{name}, found none")
         self._originals.append((owner, name, original))

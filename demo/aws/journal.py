@@ -25,7 +25,7 @@ class Journal:
                 self._file.write(f"{stamp} {who:<24} {line}\n")
 
     def failed(self, who: str, doing: str) -> None:
-        """Append the exception that is being handled, with its traceback: a background thread has nobody to raise to."""
+        """Append the exception in hand, with its traceback: a background thread has nobody to raise it to."""
         self.say(who, f"FAILED {doing}\n{traceback.format_exc()}")
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from moto.awslambda import models
 from moto.core.exceptions import JsonRESTError as RESTError
+from moto.sqs.models import sqs_backends
 
 from demo.aws.functions import CannotRunHere, Functions, Throttled
 from demo.aws.gaps import Gaps, Moto
@@ -19,8 +20,13 @@ class _TooMany(RESTError):  # type: ignore[misc] # moto has no types
 
 def install(gaps: Gaps, functions: Functions) -> None:
     """Fill moto's gaps until ``gaps`` are undone."""
-    backend = models.LambdaBackend
+    _invocations(gaps, functions)
+    _configurations(gaps, functions)
+    _mappings(gaps)
+    _urls(gaps)
 
+
+def _invocations(gaps: Gaps, functions: Functions) -> None:
     def invoke(self: Moto, body: str | bytes, request_headers: Any, response_headers: Any) -> bytes:  # noqa: ANN401
         payload = body.encode() if isinstance(body, str) else body
         kind = request_headers.get("x-amz-invocation-type", "RequestResponse")
@@ -40,6 +46,10 @@ def install(gaps: Gaps, functions: Functions) -> None:
         return outcome.payload
 
     gaps.fill(models.LambdaFunction, "invoke", invoke, gap="runs functions in Docker only")
+
+
+def _configurations(gaps: Gaps, functions: Functions) -> None:
+    backend = models.LambdaBackend
 
     def create_function(self: Moto, spec: dict[str, Any]) -> Moto:
         architectures = spec.get("Architectures", ["x86_64"])
@@ -68,6 +78,8 @@ def install(gaps: Gaps, functions: Functions) -> None:
 
     original_delete = gaps.fill(backend, "delete_function", delete_function, gap="has no environments to end")
 
+
+def _mappings(gaps: Gaps) -> None:
     def create_mapping(self: Moto, spec: dict[str, Any]) -> Moto:
         refused = {"FilterCriteria", "ProvisionedPollerConfig"} & spec.keys()
         if refused:
@@ -75,20 +87,19 @@ def install(gaps: Gaps, functions: Functions) -> None:
                 "InvalidParameterValueException", f"{', '.join(sorted(refused))} is not supported by this local AWS"
             )
         mapping = original_mapping(self, spec)
-        for queue in self_queues(self).values():
+        for queue in sqs_backends[self.account_id][self.region_name].queues.values():
             queue.lambda_event_source_mappings.clear()
         return mapping
 
     original_mapping = gaps.fill(
-        backend, "create_event_source_mapping", create_mapping, gap="invokes inside SendMessage, without batches"
+        models.LambdaBackend,
+        "create_event_source_mapping",
+        create_mapping,
+        gap="invokes inside SendMessage, without batches",
     )
 
-    def self_queues(self: Moto) -> dict[str, Moto]:
-        from moto.sqs.models import sqs_backends  # noqa: PLC0415 - moto's own import order
 
-        queues: dict[str, Moto] = sqs_backends[self.account_id][self.region_name].queues
-        return queues
-
+def _urls(gaps: Gaps) -> None:
     def to_dict(self: Moto) -> dict[str, Any]:
         answer: dict[str, Any] = original_to_dict(self)
         answer["FunctionUrl"] = f"{self.url}/"
@@ -110,4 +121,3 @@ def url_owner(lambda_backend: Moto, host: str) -> Moto | None:
         if function.url_config is not None and function.url_config.url == f"https://{host}":
             return function
     return None
-

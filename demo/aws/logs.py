@@ -1,4 +1,4 @@
-"""Knows where a function's output goes: the journal, CloudWatch Logs and, for metric lines, CloudWatch; not who wrote it."""
+"""Knows where a function's output goes: journal, CloudWatch Logs and, for metric lines, CloudWatch; not who wrote."""
 
 from __future__ import annotations
 

@@ -45,20 +45,22 @@ class HttpAnswer:
     body: bytes = b""
 
 
-def event(
-    *,
-    caller: Caller,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    source_ip: str,
-    protocol: str,
-    request_id: str,
-    now: datetime,
-) -> dict[str, Any]:
-    """The event that the handler gets. ``headers`` have lower-case names; ``target`` is the path and query, undecoded."""
-    raw_path, _, query = target.partition("?")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """What came over HTTP: ``headers`` have lower-case names, ``target`` is the path and query, undecoded."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    source_ip: str
+    protocol: str
+
+
+def event(request: HttpRequest, *, caller: Caller, request_id: str, now: datetime) -> dict[str, Any]:
+    """The event that the handler gets."""
+    headers, body = request.headers, request.body
+    raw_path, _, query = request.target.partition("?")
     path = unquote(raw_path)
     encoded, text = _body(headers, body)
     host = headers.get("host", "")
@@ -88,10 +90,10 @@ def event(
             "domainName": host,
             "domainPrefix": host.partition(".")[0],
             "http": {
-                "method": method,
+                "method": request.method,
                 "path": path,
-                "protocol": protocol,
-                "sourceIp": source_ip,
+                "protocol": request.protocol,
+                "sourceIp": request.source_ip,
                 "userAgent": headers.get("user-agent"),
             },
             "requestId": request_id,

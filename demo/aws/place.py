@@ -1,8 +1,9 @@
-"""Knows which account and region this AWS is, where it answers and how long its minute lasts; nothing of its services."""
+"""Knows which account and region this is, where it answers and how long its minute lasts; nothing of its services."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -12,6 +13,7 @@ from moto.backends import get_backend
 from demo.aws.gaps import Moto
 
 ACCESS_KEY = "AKIADEMOOPERATOR0000"
+_make_client: Callable[..., Any] = boto3.client  # its stubs want a literal service name
 SECRET_KEY = "demo-operator-secret"  # noqa: S105 - made up: moto accepts any, and nothing else ever sees it
 
 
@@ -31,10 +33,10 @@ class Place:
         self._creating = threading.Lock()
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a client's class at run time
-        """A boto3 client against this place, made once: making one costs a tenth of a second, using it is thread-safe."""
+        """A boto3 client against this place, made once: that costs a tenth of a second, and clients are thread-safe."""
         with self._creating:
             if service not in self._clients:
-                self._clients[service] = boto3.client(
+                self._clients[service] = _make_client(
                     service,
                     region_name=self.region,
                     endpoint_url=self.endpoint,
@@ -45,7 +47,7 @@ class Place:
             return self._clients[service]
 
     def backend(self, service: str) -> Moto:
-        """moto's own records of ``service`` in this place; IAM's are global."""
+        """The records that moto keeps of ``service`` in this place; IAM's are global."""
         return get_backend(service)[self.account]["aws" if service == "iam" else self.region]
 
     def arn(self, service: str, resource: str) -> str:

@@ -5,16 +5,15 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
 Statement: TypeAlias = Mapping[str, Any]
 
 
-def allowed(
-    statements: Iterable[Statement], *, action: str, resource: str, context: Mapping[str, str]
-) -> bool:
+def allowed(statements: Iterable[Statement], *, action: str, resource: str, context: Mapping[str, str]) -> bool:
     """Whether some statement allows it and none denies it. ``context`` has condition keys in lower case."""
     matching = [s for s in statements if _covers(s, action, resource) and _holds(s, context)]
     denied = any(statement["Effect"] == "Deny" for statement in matching)
@@ -38,9 +37,9 @@ def _covers(statement: Statement, action: str, resource: str) -> bool:
 
 def _holds(statement: Statement, context: Mapping[str, str]) -> bool:
     """Whether the conditions are met; one that is not understood never lets an Allow through nor a Deny pass."""
-    for operator, tests in statement.get("Condition", {}).items():
+    for name, tests in statement.get("Condition", {}).items():
         for key, wanted in tests.items():
-            met = _met(operator, context.get(key.lower()), [str(value) for value in as_list(wanted)])
+            met = _met(name, context.get(key.lower()), [str(value) for value in as_list(wanted)])
             if met is None:
                 return bool(statement["Effect"] == "Deny")
             if not met:
@@ -48,26 +47,29 @@ def _holds(statement: Statement, context: Mapping[str, str]) -> bool:
     return True
 
 
-def _met(operator: str, found: str | None, wanted: list[str]) -> bool | None:
-    if operator.endswith("IfExists"):
-        if found is None:
-            return True
-        operator = operator.removesuffix("IfExists")
-    if operator == "Null":
+def _met(name: str, found: str | None, wanted: list[str]) -> bool | None:
+    """Whether one test of a condition is met; None if the operator is not known here."""
+    base = name.removesuffix("IfExists")
+    if base == "Null":
         return (found is None) == (wanted[0].lower() == "true")
+    negated = "Not" in base
+    test = _TESTS.get(base.replace("Not", ""))
+    if test is None:
+        return None
     if found is None:
-        return operator.startswith(("StringNot", "ArnNot"))
-    if operator in {"StringEquals", "Bool"}:
-        return found in wanted if operator == "StringEquals" else found.lower() in [value.lower() for value in wanted]
-    if operator in {"StringLike", "ArnLike", "ArnEquals"}:
-        return any(_like(found, pattern) for pattern in wanted)
-    if operator == "StringNotEquals":
-        return found not in wanted
-    if operator in {"StringNotLike", "ArnNotLike", "ArnNotEquals"}:
-        return not any(_like(found, pattern) for pattern in wanted)
-    return None
+        return negated or name != base
+    return any(test(found, value) for value in wanted) != negated
 
 
 def _like(text: str, pattern: str) -> bool:
     expression = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
     return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+_TESTS: Final[dict[str, Callable[[str, str], bool]]] = {
+    "StringEquals": operator.eq,
+    "StringLike": _like,
+    "ArnEquals": _like,
+    "ArnLike": _like,
+    "Bool": lambda found, wanted: found.lower() == wanted.lower(),
+}

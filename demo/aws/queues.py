@@ -11,8 +11,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from moto.sqs import models
+
 from demo.aws.functions import Functions, Throttled
-from demo.aws.gaps import Moto
+from demo.aws.gaps import Gaps, Moto
 from demo.aws.journal import Journal
 from demo.aws.place import Place
 from demo.aws.ticking import Ticker
@@ -20,6 +22,26 @@ from demo.aws.ticking import Ticker
 _AT_A_TIME = 5
 """Batches of one mapping that AWS starts with, where the mapping sets no maximum concurrency."""
 _LOOK_S = 0.2
+
+
+def install(gaps: Gaps) -> None:
+    """Fill moto's gaps until ``gaps`` are undone."""
+
+    def receive_message(self: Moto, queue_name: str, *args: Any, **kwargs: Any) -> list[Moto]:  # noqa: ANN401
+        with self.get_queue(queue_name)._messages_lock:  # noqa: SLF001 - waiting for a message releases it
+            received: list[Moto] = original_receive(self, queue_name, *args, **kwargs)
+            return received
+
+    def delete_message(self: Moto, receipt_handle: str) -> None:
+        with self._messages_lock:
+            original_delete(self, receipt_handle)
+
+    original_receive = gaps.fill(
+        models.SQSBackend, "receive_message", receive_message, gap="loses messages when two threads use a queue"
+    )
+    original_delete = gaps.fill(
+        models.Queue, "delete_message", delete_message, gap="loses messages that arrive while one is deleted"
+    )
 
 
 class QueuePollers:

@@ -1,4 +1,4 @@
-"""Knows which packages AWS's Python runtime brings along, and lays out a folder with just these; nothing of functions."""
+"""Knows which packages AWS's Python runtime brings along, and lays out a folder with just these; no function."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from demo.aws import autoscaling_api, cdk_gaps, images, lambda_api
+from demo.aws import autoscaling_api, cdk_gaps, images, lambda_api, queues
 from demo.aws.autoscaling import Groups
 from demo.aws.cloudformation.api import CloudFormationApi
 from demo.aws.cloudformation.custom import Answers, CustomResources
@@ -27,6 +27,7 @@ from demo.aws.journal import Journal
 from demo.aws.logs import LogKeeper
 from demo.aws.machines import MachineRoom, Machines, NoMachines
 from demo.aws.place import ACCESS_KEY, SECRET_KEY, Place
+from demo.aws.queue_metrics import QueueMetrics
 from demo.aws.queues import QueuePollers
 from demo.aws.watch import AlarmWatch
 
@@ -41,7 +42,7 @@ class LocalAws:
     schedules, alarm periods and asynchronous retries. One at a time per process: moto's records are global.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything a composition may choose, each by its name
         self,
         *,
         account: str = "123456789012",
@@ -67,9 +68,7 @@ class LocalAws:
         self._server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
         self._machine_room = MachineRoom(machines or NoMachines(), journal=self.journal)
         self._logs = LogKeeper(self.place, journal=self.journal)
-        self.functions = Functions(
-            self.place, folder=Path(self._scratch.name), logs=self._logs, journal=self.journal
-        )
+        self.functions = Functions(self.place, folder=Path(self._scratch.name), logs=self._logs, journal=self.journal)
         self.events = EventBridge(self.place, self.functions, journal=self.journal)
         self.groups = Groups(
             self.place,
@@ -86,6 +85,7 @@ class LocalAws:
             every_s=self.place.seconds(_ALARMS_EVERY_S),
         )
         self._pollers = QueuePollers(self.place, self.functions, journal=self.journal)
+        self._queue_metrics = QueueMetrics(self.place, journal=self.journal)
         self._answers: Answers | None = None
         self.urls: FunctionUrls | None = None
         self._environment: dict[str, str | None] = {}
@@ -115,6 +115,7 @@ class LocalAws:
         )
         CloudFormationApi(engine, journal=self.journal).install(self._gaps)
         cdk_gaps.install(self._gaps)
+        queues.install(self._gaps)
         lambda_api.install(self._gaps, self.functions)
         autoscaling_api.install(self._gaps, self.groups)
         self.events.install(self._gaps)
@@ -137,9 +138,11 @@ class LocalAws:
         self.groups.start()
         self.alarms.start()
         self._pollers.start()
+        self._queue_metrics.start()
 
     def stop(self) -> None:
         """End every thread and process, forget everything, and give moto back as it was."""
+        self._queue_metrics.stop()
         self.alarms.stop()
         self.events.stop()
         self._pollers.stop()
@@ -185,4 +188,3 @@ class LocalAws:
             else:
                 os.environ[name] = value
         moto_api_backend.reset()
-

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPMessage
+from email.message import Message
 from typing import Any
 
 from botocore.auth import SigV4Auth
@@ -42,7 +42,7 @@ class RawRequest:
 
     method: str
     target: str
-    headers: HTTPMessage
+    headers: Message
     body: bytes
 
 
@@ -103,7 +103,9 @@ class Verifier:
         if abs(now - signed_at) > _CLOCK_SKEW:
             raise NotSigned("InvalidSignatureException", f"Signature expired: {stamp} is not within 5 minutes of now.")
         if not stamp.startswith(day):
-            raise NotSigned("InvalidSignatureException", "Date in Credential scope does not match YYYYMMDD of the date.")
+            raise NotSigned(
+                "InvalidSignatureException", "Date in Credential scope does not match YYYYMMDD of the date."
+            )
         return stamp
 
     @staticmethod
@@ -114,7 +116,9 @@ class Verifier:
             raise _invalid_token()
         for name in (*_MUST_BE_SIGNED, "x-amz-security-token"):
             if name not in names:
-                raise NotSigned("InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
+                raise NotSigned(
+                    "InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the AWS Authorization."
+                )
         stated = request.headers.get("x-amz-content-sha256")
         if stated is not None and not hmac.compare_digest(stated, hashlib.sha256(request.body).hexdigest()):
             raise NotSigned("InvalidSignatureException", "The value of X-Amz-Content-SHA256 does not match the body.")
@@ -122,7 +126,9 @@ class Verifier:
     def _signature(self, request: RawRequest, names: list[str], holder: Holder, stamp: str) -> str:
         credentials = Credentials(holder.credentials.access_key_id, holder.credentials.secret_access_key)
         signer = _ExactHeaders(credentials, self._service, self._region)
-        signed = AWSRequest(method=request.method, url=f"https://{request.headers['host']}{request.target}", data=request.body)
+        signed = AWSRequest(
+            method=request.method, url=f"https://{request.headers['host']}{request.target}", data=request.body
+        )
         for name in names:
             values = request.headers.get_all(name)
             if values is None:

@@ -9,7 +9,7 @@ from demo.aws.journal import Journal
 
 
 class Ticker:
-    """Calls ``action`` every ``every_s`` seconds in a thread; an error is written to the journal and the next tick comes."""
+    """Calls ``action`` every ``every_s`` seconds in a thread; an error goes to the journal, and the next tick comes."""
 
     def __init__(self, name: str, *, every_s: float, action: Callable[[], None], journal: Journal) -> None:
         self._name = name

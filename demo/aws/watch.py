@@ -39,7 +39,7 @@ class AlarmWatch:
             before = _state(alarm) if alarm else None
             original_set(self, alarm_name, reason, reason_data, state_value)
             if before is not None and before["value"] != state_value:
-                watch._changed(self.alarms[alarm_name], before)  # noqa: SLF001
+                watch._changed(self.alarms[alarm_name], before)
 
         def put_metric_alarm(self: Moto, name: str, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401
             known = self.alarms.get(name)
@@ -134,7 +134,9 @@ class AlarmWatch:
             if policy.arn != arn:
                 continue
             group = autoscaling.autoscaling_groups[policy.auto_scaling_group_name]
-            newest = next((value for value in self._recent(self._place.backend("cloudwatch"), alarm) if value is not None), 0.0)
+            newest = next(
+                (value for value in self._recent(self._place.backend("cloudwatch"), alarm) if value is not None), 0.0
+            )
             by = adjustment(policy, newest - float(alarm.threshold))
             wanted = resized(policy.adjustment_type, int(group.desired_capacity), by)
             bounded = max(int(group.min_size), min(int(group.max_size), wanted))
@@ -180,10 +182,11 @@ def _reason(rule: Rule, recent: list[float | None], found: AlarmState) -> tuple[
 
 
 def _state(alarm: Moto) -> dict[str, Any]:
+    data = {"reasonData": alarm.state_reason_data} if alarm.state_reason_data else {}
     return {
         "value": str(alarm.state_value),
         "reason": alarm.state_reason,
-        "reasonData": alarm.state_reason_data,
+        **data,
         "timestamp": _stamp(_aware(alarm.state_updated_timestamp)),
     }
 
@@ -202,7 +205,7 @@ def _configuration(alarm: Moto) -> dict[str, Any]:
 
 
 def _aware(time: datetime) -> datetime:
-    """moto keeps UTC without saying so."""
+    """A time of moto's, which is UTC and does not say so."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,37 +62,39 @@ class CloudFormationApi:
 
     def install(self, gaps: Gaps) -> None:
         """Fill moto's gaps until ``gaps`` are undone."""
-        api = self
-        backend = models.CloudFormationBackend
+        self._work(gaps)
+        self._answers(gaps)
+        _change_sets(gaps)
+
+    def _work(self, gaps: Gaps) -> None:
+        api, backend = self, models.CloudFormationBackend
 
         def execute_change_set(self: Moto, change_set_name: str, stack_name: str | None = None) -> None:
-            change_set = find_change_set(self, change_set_name, stack_name)
+            change_set = _find_change_set(self, change_set_name, stack_name)
             stack = self.stacks[change_set.stack_id]
             stack.status = f"{change_set.change_set_type}_IN_PROGRESS"
-            stack._add_stack_event(stack.status, resource_status_reason="User Initiated")  # noqa: SLF001
-            _in_background(lambda: api._execute(self, stack, change_set))  # noqa: SLF001
+            stack._add_stack_event(stack.status, resource_status_reason="User Initiated")  # noqa: SLF001 - moto's only way
+            _in_background(api._execute, self, stack, change_set)
 
         def delete_stack(self: Moto, name_or_stack_id: str) -> None:
-            found = [s for s in self.stacks.values() if name_or_stack_id in (s.name, s.stack_id)]
-            for stack in found:
+            for stack in [s for s in self.stacks.values() if name_or_stack_id in {s.name, s.stack_id}]:
                 stack.status = "DELETE_IN_PROGRESS"
-                stack._add_stack_event(stack.status, resource_status_reason="User Initiated")  # noqa: SLF001
-                _in_background(lambda stack=stack: api._delete(self, stack))  # type: ignore[misc] # noqa: SLF001
+                stack._add_stack_event(stack.status, resource_status_reason="User Initiated")  # noqa: SLF001 - moto's only way
+                _in_background(api._delete, self, stack)
 
-        def find_change_set(self: Moto, change_set_name: str, stack_name: str | None = None) -> Moto:
-            for change_set_id, change_set in reversed(self.change_sets.items()):
-                of_stack = stack_name in (None, change_set.stack_name, change_set.stack_id)
-                if change_set_name == change_set_id or (change_set_name == change_set.change_set_name and of_stack):
-                    return change_set
-            raise _NoSuchChangeSet(f"ChangeSet [{change_set_name}] does not exist")
+        def whole_or_nothing(*_args: object, **_kwargs: object) -> None:
+            raise ValidationError(message="this local AWS deploys through change sets, as `cdk deploy` does by default")
 
-        def delete_change_set(self: Moto, change_set_name: str) -> None:
-            for change_set_id, change_set in list(self.change_sets.items()):
-                if change_set_name in (change_set_id, change_set.change_set_name):
-                    del self.change_sets[change_set_id]
+        gaps.fill(backend, "execute_change_set", execute_change_set, gap="no update in place, rollback or real types")
+        gaps.fill(backend, "delete_stack", delete_stack, gap="deletes in no order and lacks many types")
+        gaps.fill(backend, "create_stack", whole_or_nothing, gap="its own engine skips unknown types silently")
+        gaps.fill(backend, "update_stack", whole_or_nothing, gap="its own engine skips unknown types silently")
+
+    def _answers(self, gaps: Gaps) -> None:
+        state = self._state
 
         def outputs(self: Moto) -> list[dict[str, Any]] | None:
-            known = api._state.stacks.get(self.stack_id)  # noqa: SLF001
+            known = state.stacks.get(self.stack_id)
             return [
                 {
                     "OutputKey": output.key,
@@ -103,22 +106,9 @@ class CloudFormationApi:
             ] or None
 
         def stack_resources(self: Moto) -> list[_Listed]:
-            known = api._state.stacks.get(self.stack_id)  # noqa: SLF001
+            known = state.stacks.get(self.stack_id)
             return [_Listed(resource=resource) for resource in (known.resources.values() if known else ())]
 
-        def has_parameters(self: Moto, other: dict[str, str]) -> bool:
-            return bool(_with_defaults(self.template_dict, other) == _with_defaults(self.template_dict, self.parameters))
-
-        def whole_or_nothing(*_args: object, **_kwargs: object) -> None:
-            raise ValidationError(message="this local AWS deploys through change sets, as `cdk deploy` does by default")
-
-        gaps.fill(backend, "execute_change_set", execute_change_set, gap="no update in place, rollback or real types")
-        gaps.fill(backend, "delete_stack", delete_stack, gap="deletes in no order and lacks many types")
-        gaps.fill(backend, "describe_change_set", find_change_set, gap="answers a missing one with the wrong error")
-        gaps.fill(backend, "delete_change_set", delete_change_set, gap="fails when there is none to delete")
-        gaps.fill(backend, "create_stack", whole_or_nothing, gap="its own engine skips unknown types silently")
-        gaps.fill(backend, "update_stack", whole_or_nothing, gap="its own engine skips unknown types silently")
-        gaps.fill(models.Stack, "has_parameters", has_parameters, gap="takes an unstated default for a change")
         gaps.fill(models.Stack, "outputs", property(outputs), gap="change sets lose outputs")
         gaps.fill(models.Stack, "stack_resources", property(stack_resources), gap="knows only its own resource types")
 
@@ -201,6 +191,30 @@ class CloudFormationApi:
         self._journal.say("cloudformation", f"{stack.name} {status}{f': {reason}' if reason else ''}")
 
 
+def _find_change_set(backend: Moto, change_set_name: str, stack_name: str | None = None) -> Moto:
+    for change_set_id, change_set in reversed(backend.change_sets.items()):
+        of_stack = stack_name in {None, change_set.stack_name, change_set.stack_id}
+        if change_set_name == change_set_id or (change_set_name == change_set.change_set_name and of_stack):
+            return change_set
+    raise _NoSuchChangeSet(f"ChangeSet [{change_set_name}] does not exist")
+
+
+def _change_sets(gaps: Gaps) -> None:
+    backend = models.CloudFormationBackend
+
+    def delete_change_set(self: Moto, change_set_name: str) -> None:
+        for change_set_id, change_set in list(self.change_sets.items()):
+            if change_set_name in {change_set_id, change_set.change_set_name}:
+                del self.change_sets[change_set_id]
+
+    def has_parameters(self: Moto, other: dict[str, str]) -> bool:
+        return bool(_with_defaults(self.template_dict, other) == _with_defaults(self.template_dict, self.parameters))
+
+    gaps.fill(backend, "describe_change_set", _find_change_set, gap="answers a missing one with the wrong error")
+    gaps.fill(backend, "delete_change_set", delete_change_set, gap="fails when there is none to delete")
+    gaps.fill(models.Stack, "has_parameters", has_parameters, gap="takes an unstated default for a change")
+
+
 def _remember_template(stack: Moto, change_set: Moto) -> None:
     """Keep what moto's answers and its next change set compare with."""
     stack.template = change_set.template
@@ -221,7 +235,7 @@ def _with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str,
     return {name: parameter["Default"] for name, parameter in declared.items() if "Default" in parameter} | given
 
 
-def _in_background(work: Any) -> None:  # noqa: ANN401 - a closure over moto's objects
-    thread = threading.Thread(target=work, name="cloudformation", daemon=True)
+def _in_background(work: Callable[..., None], *arguments: Moto) -> None:
+    thread = threading.Thread(target=work, args=arguments, name="cloudformation", daemon=True)
     thread.start()
     thread.join(_ANSWER_WITHIN_S)

@@ -22,11 +22,11 @@ class Answers:
         answers = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:  # noqa: N802 - the name that http.server calls
+            def do_PUT(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with answers._arrived:  # noqa: SLF001 - the handler is this class's own
-                    answers._answers[body["RequestId"]] = body  # noqa: SLF001
-                    answers._arrived.notify_all()  # noqa: SLF001
+                with answers._arrived:
+                    answers._answers[body["RequestId"]] = body
+                    answers._arrived.notify_all()
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()

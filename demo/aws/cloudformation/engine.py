@@ -175,9 +175,7 @@ class Engine:
                 attempt.changed.append((old, resource))
                 report(_event(resource, "UPDATE_COMPLETE"))
                 return resource
-        resource = Resource(
-            logical_id=logical_id, type=resource_type, properties=properties, made=kind.create(order)
-        )
+        resource = Resource(logical_id=logical_id, type=resource_type, properties=properties, made=kind.create(order))
         attempt.made.append(resource)
         if old is not None:
             attempt.replaced.append(old)

@@ -7,7 +7,7 @@ from demo.aws.cloudformation.custom import CustomResources
 from demo.aws.cloudformation.kind import Kind, Made, Order, Properties, Resource
 from demo.aws.cloudformation.template import TemplateError
 
-_KNOWN = {
+_KNOWN: dict[str, Kind] = {
     kind.type: kind
     for module in (network, identity, scaling, serverless, messaging, storage, watching)
     for kind in module.KINDS
@@ -30,9 +30,7 @@ def _delete_nothing(_order: Order, _resource: Resource) -> None:
 def find(resource_type: str, properties: Properties, custom: CustomResources) -> Kind:
     """The kind for ``resource_type``. ``TemplateError`` if the type, or a property of it, is not supported."""
     if resource_type in _NO_EFFECT:
-        return Kind(
-            type=resource_type, takes=frozenset(properties), create=_make_nothing, delete=_delete_nothing
-        )
+        return Kind(type=resource_type, takes=frozenset(properties), create=_make_nothing, delete=_delete_nothing)
     if resource_type == "AWS::CloudFormation::CustomResource" or resource_type.startswith("Custom::"):
         return custom.kind(resource_type, properties)
     if resource_type not in _KNOWN:
@@ -40,5 +38,7 @@ def find(resource_type: str, properties: Properties, custom: CustomResources) ->
     kind = _KNOWN[resource_type]
     unknown = properties.keys() - kind.takes
     if unknown:
-        raise TemplateError(f"{resource_type}: the property {', '.join(sorted(unknown))} is not supported by this local AWS")
+        raise TemplateError(
+            f"{resource_type}: the property {', '.join(sorted(unknown))} is not supported by this local AWS"
+        )
     return kind

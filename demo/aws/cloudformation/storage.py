@@ -33,9 +33,7 @@ def _configure_bucket(order: Order, name: str) -> None:
         ]
         s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
     if "PublicAccessBlockConfiguration" in given:
-        s3.put_public_access_block(
-            Bucket=name, PublicAccessBlockConfiguration=given["PublicAccessBlockConfiguration"]
-        )
+        s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=given["PublicAccessBlockConfiguration"])
     if "VersioningConfiguration" in given:
         s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=given["VersioningConfiguration"])
 
@@ -77,9 +75,7 @@ def _put_parameter(order: Order, name: str, *, overwrite: bool) -> Made:
     order.place.client("ssm").put_parameter(
         Name=name, Overwrite=overwrite, **order.pick("Type", "Value", "Description", "AllowedPattern", "Tier")
     )
-    return Made(
-        physical_id=name, attributes={"Type": order.properties["Type"], "Value": order.properties["Value"]}
-    )
+    return Made(physical_id=name, attributes={"Type": order.properties["Type"], "Value": order.properties["Value"]})
 
 
 def _parameter(order: Order) -> Made:
@@ -194,7 +190,9 @@ KINDS = (
     Kind(
         type="AWS::ECR::Repository",
         # `cdk bootstrap` makes one that stays empty; what the rest of its properties do to images shows on none.
-        takes=takes("RepositoryName ImageTagMutability ImageScanningConfiguration LifecyclePolicy RepositoryPolicyText"),
+        takes=takes(
+            "RepositoryName ImageTagMutability ImageScanningConfiguration LifecyclePolicy RepositoryPolicyText"
+        ),
         create=_repository,
         delete=_delete_repository,
     ),

@@ -1,4 +1,4 @@
-"""Pure: knows how a template's functions resolve and which resource must come first; it must not know any resource type.
+"""Pure: knows how a template's functions resolve and which resource must come first; nothing of resource types.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
 """
@@ -72,7 +72,9 @@ class Scope:
         return functions[function](argument)
 
     def _get_attribute(self, argument: str | list[str]) -> Any:  # noqa: ANN401 - JSON
-        resource, _, attribute = argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+        resource, _, attribute = (
+            argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+        )
         return self.attribute(resource, attribute)
 
     def _substitute(self, argument: str | list[Any]) -> str:
