@@ -96,6 +96,15 @@ def test_load_follows_the_rate_it_is_told(built: Built) -> None:
     assert summary.ok == summary.sent
 
 
+def test_load_whose_time_is_up_is_finished_too(built: Built) -> None:
+    """A load that ended by itself gives its whole count when asked, and another one can begin."""
+    for _ in range(2):
+        built.client.start("http://192.0.2.1/health", rate=20, seconds=1)
+        _await(lambda: len(built.client.readings) >= 2)
+        time.sleep(0.2)
+        assert built.client.finish().ok == 20
+
+
 def test_ssh_presents_the_host_key_that_boot_returned(built: Built) -> None:
     """The core's sshd shows exactly the key that drawbridge.toml was given to pin."""
     scanned = subprocess.run(
