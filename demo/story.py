@@ -107,8 +107,8 @@ def _spike(house: House, screen: Screen) -> None:
     total = sum(shares.values())
     core = shares.get(CORE_SERVER, 0) / len(readings)
     screen.claim(
-        "the core stays full: at least 85 % of its capacity is served at home",
-        holds=core >= 0.85 * CORE_CAPACITY,
+        "the core stays full: at least 75 % of its capacity is served at home",
+        holds=core >= 0.75 * CORE_CAPACITY,
         found=f"{core:.0f} of {CORE_CAPACITY:.0f} requests/s",
     )
     edge = {name: count / total for name, count in shares.items() if name != CORE_SERVER}
