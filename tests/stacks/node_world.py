@@ -28,7 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 INSTANCE = "i-0abc1234def567890"
-CREDENTIALS = Credentials("ASIAEXAMPLE", "se/cret+Key", "IQoJ/to+ken==")
+SECRET_KEY = "se/cret+Key"
+SESSION_TOKEN = "IQoJ/to+ken=="
+CREDENTIALS = Credentials("ASIAEXAMPLE", SECRET_KEY, SESSION_TOKEN)
 PRIVATE_KEY = "aPrivateKeyThatNobodyMaySee0000000000000000="
 TUNNEL = {
     "instance": INSTANCE,
@@ -82,8 +84,8 @@ class _Metadata(BaseHTTPRequestHandler):
             "/latest/meta-data/iam/security-credentials/drawbridge-node-eu-north-1": json.dumps(
                 {
                     "AccessKeyId": CREDENTIALS.access_key,
-                    "SecretAccessKey": CREDENTIALS.secret_key,
-                    "Token": CREDENTIALS.token,
+                    "SecretAccessKey": SECRET_KEY,
+                    "Token": SESSION_TOKEN,
                 }
             ),
         }

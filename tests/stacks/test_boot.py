@@ -16,7 +16,7 @@ from core_agent.errors import SettingsError
 from settings import Application, ImageReference, Settings, Word
 from stacks import boot
 from tests.stacks.conftest import ROOT
-from tests.stacks.node_world import CREDENTIALS, PRIVATE_KEY, TUNNEL, Cloud, Machine, serving
+from tests.stacks.node_world import PRIVATE_KEY, SECRET_KEY, SESSION_TOKEN, TUNNEL, Cloud, Machine, serving
 
 URL = "https://abc.lambda-url.eu-north-1.on.aws/"
 
@@ -146,7 +146,7 @@ def test_no_secret_is_printed_or_passed_as_an_argument(default_settings: Setting
     assert result.returncode == 0, result.stderr
     seen = result.stdout + result.stderr + "\n".join(node.calls())
     assert "curl " in seen
-    for secret in (PRIVATE_KEY, CREDENTIALS.secret_key, CREDENTIALS.token, "imds-token"):
+    for secret in (PRIVATE_KEY, SECRET_KEY, SESSION_TOKEN, "imds-token"):
         assert secret not in seen
 
 

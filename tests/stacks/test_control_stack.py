@@ -36,12 +36,13 @@ DESCRIBE = {
 
 def function(house: House, name: str) -> Mapping[str, Any]:
     """The properties of the function ``name``."""
-    (found,) = (
+    found: list[Mapping[str, Any]] = [
         one["Properties"]
         for one in house.resources("control", "AWS::Lambda::Function")
         if one["Properties"]["FunctionName"] == f"drawbridge-{name}"
-    )
-    return found
+    ]
+    assert len(found) == 1
+    return found[0]
 
 
 def plain(house: House, value: object) -> str:
