@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -201,7 +202,11 @@ class Host:
             # The cable first: a machine whose plug is pulled sends no farewell.
             self._switch.detach(self.address)
             self._attached = False
-        unshare.kill()
+        if self._init_pid and unshare.poll() is None:
+            # unshare ends when its init is reaped, and the kernel lets that happen only after all others are gone.
+            os.kill(self._init_pid, signal.SIGKILL)
+        else:
+            unshare.kill()
         unshare.wait()
         for stream in (unshare.stdout, unshare.stderr):
             if stream is not None:

@@ -156,8 +156,8 @@ def test_failed_program_is_an_error_with_its_words(new_host: NewHost) -> None:
     host = new_host("errs", "192.0.2.20")
     with pytest.raises(CommandFailed, match=r"running ls on errs: ls exited 2: .*/nowhere"):
         host.run(("ls", "/nowhere"))
-    with pytest.raises(HostError, match=r"within 0\.3 s"):
-        host.run(("sleep", "45678"), timeout_s=0.3)
+    with pytest.raises(HostError, match=r"within 1 s"):
+        host.run(("sleep", "45678"), timeout_s=1)
     deadline = time.monotonic() + 5
     while _processes("45678") and time.monotonic() < deadline:
         time.sleep(0.05)
