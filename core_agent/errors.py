@@ -10,6 +10,7 @@
     ├── AgentFailed              ?     the agent tried and could not; says itself whether a retry can help
     ├── CommandFailed            yes   a program on the core exited non-zero; carries the result
     ├── RuntimeApiError          yes   HAProxy's runtime API answered something else than success
+    ├── UnreadableFacts          yes   a program printed something that its manual does not promise
     └── StateError               no    the agent's own records are missing, damaged or from a newer agent
 
 Wording: what was being done, then what was wanted and what was found:
@@ -99,6 +100,12 @@ class RuntimeApiError(DrawbridgeError):
     def __init__(self, doing: str, line: str, answer: str) -> None:
         self.line, self.answer = line, answer
         super().__init__(f"{doing}: HAProxy answered {answer.strip() or 'nothing'!r} to {line!r}")
+
+
+class UnreadableFacts(DrawbridgeError):
+    """A program printed something that its manual does not promise; it is never taken for an empty answer."""
+
+    retryable = True
 
 
 class StateError(DrawbridgeError):

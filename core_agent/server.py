@@ -19,7 +19,6 @@ from core_agent.agent import Agent
 from core_agent.contract.codec import (
     MAX_REQUEST_BYTES,
     FailedReply,
-    Outcome,
     RefusedReply,
     decode_request,
     encode_reply,
@@ -39,19 +38,19 @@ def answer(agent: Agent, document: bytes) -> bytes:
     The id of a document that cannot be read is ``unreadable``.
     """
     request_id = "unreadable"
-    outcome: Outcome
+    outcome: RefusedReply | FailedReply
     try:
         request_id, command = decode_request(document)
-        outcome = agent.carry_out(command)
+        reply = encode_reply(agent.carry_out(command), request_id=request_id)
         log.info("answered id=%s command=%s", request_id, type(command).__name__)
+        return reply  # noqa: TRY300 - the way of success, with its error handled below: a report may be too large
     except ContractError as error:
         outcome = FailedReply(message=str(error), retryable=False)
     except Refused as error:
         outcome = RefusedReply(kind=error.kind, message=str(error))
     except DrawbridgeError as error:
         outcome = FailedReply(message=str(error), retryable=error.retryable)
-    if isinstance(outcome, RefusedReply | FailedReply):
-        log.warning("refused id=%s: %s", request_id, outcome.message)
+    log.warning("refused id=%s: %s", request_id, outcome.message)
     return encode_reply(outcome, request_id=request_id)
 
 

@@ -11,7 +11,7 @@ import csv
 from dataclasses import dataclass
 
 from core_agent.desired import Mode
-from core_agent.wireguard.facts import UnreadableFacts
+from core_agent.errors import UnreadableFacts
 
 _MAINT_BITS = 0x01 | 0x02 | 0x04 | 0x20
 _DRAIN_BITS = 0x08 | 0x10

@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core_agent.errors import DrawbridgeError
-
-
-class UnreadableFacts(DrawbridgeError):
-    """A program printed something that its manual does not promise."""
-
-    retryable = True
+from core_agent.errors import UnreadableFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

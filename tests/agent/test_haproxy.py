@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core_agent.desired import Mode, Server
-from core_agent.errors import CommandFailed
+from core_agent.errors import CommandFailed, UnreadableFacts
 from core_agent.files import replace as replace_file
 from core_agent.haproxy.apply import line
 from core_agent.haproxy.config import render
@@ -25,7 +25,6 @@ from core_agent.haproxy.plan import (
     plan,
 )
 from core_agent.host import check_haproxy
-from core_agent.wireguard.facts import UnreadableFacts
 from settings import load
 
 CASES = Path(__file__).parent / "cases"

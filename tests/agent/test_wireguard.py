@@ -7,9 +7,9 @@ from ipaddress import IPv4Network
 import pytest
 
 from core_agent.desired import Peer
-from core_agent.errors import StateError
+from core_agent.errors import StateError, UnreadableFacts
 from core_agent.wireguard.conf import MARK, nodes_in, render
-from core_agent.wireguard.facts import PeerFacts, UnreadableFacts, parse_dump
+from core_agent.wireguard.facts import PeerFacts, parse_dump
 from core_agent.wireguard.plan import RemovePeer, SetPeer, plan
 
 NETWORK = IPv4Network("10.100.0.0/24")
