@@ -73,7 +73,7 @@ class Server:
 
     def accept(self) -> None:
         """Accept and answer; returns after ``stop``."""
-        while self._wake not in select.select([self._listener, self._wake], [], [])[0]:
+        while self._wake not in select.select((self._listener.fileno(), self._wake), (), ())[0]:
             connection, _ = self._listener.accept()
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 

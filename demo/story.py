@@ -222,7 +222,7 @@ def _percentages(shares: Mapping[str, int]) -> str:
 def _picture(screen: Screen, readings: tuple[Reading, ...], facts: FactsReport) -> None:
     shares = _shares(readings)
     total = sum(shares.values()) or 1
-    weights = {node.instance: str(node.weight) for node in facts.nodes}
+    weights: dict[str, str] = {node.instance: str(node.weight) for node in facts.nodes}
     rows = [
         (
             name,

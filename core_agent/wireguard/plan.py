@@ -46,4 +46,5 @@ def plan(desired: Mapping[str, Peer], facts: Mapping[str, PeerFacts], *, network
 
 def owned(peer: PeerFacts, network: IPv4Network) -> bool:
     """Return whether the agent answers for this peer: it has no address outside the tunnel's network."""
-    return all((parsed := ip_network(ip)).version == 4 and parsed.subnet_of(network) for ip in peer.allowed_ips)  # type: ignore[arg-type]  # the version was just compared
+    parsed = [ip_network(ip) for ip in peer.allowed_ips]
+    return all(isinstance(one, IPv4Network) and one.subnet_of(network) for one in parsed)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from core_under_test import Core
 
 from settings import load
+from tests.agent.core_under_test import Core
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
-
-from fake_host import FakeHost
 
 from core_agent.agent import Agent
 from core_agent.contract.messages import (
@@ -25,6 +24,7 @@ from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from core_agent.fleet import Burst
 from core_agent.state import State
 from settings import Settings
+from tests.agent.fake_host import FakeHost
 
 GROUP = GroupName("eu-north-1/drawbridge-edge")
 START = 1_800_000_000.0
@@ -48,7 +48,7 @@ class Core:
         self.agent = self._agent()
 
     def _agent(self) -> Agent:
-        return Agent(self.settings, self.state, self.host, clock=lambda: self.now)  # type: ignore[arg-type]  # the fake
+        return Agent(self.settings, self.state, self.host, clock=lambda: self.now)
 
     def restart(self) -> None:
         """Start a new agent from what is on disk, as after kill -9."""
@@ -58,14 +58,15 @@ class Core:
 
     def sync(
         self,
+        seats: Mapping[str, str] | None = None,
         *,
         generation: int | None = None,
         group: GroupName = GROUP,
         gone: tuple[str, ...] = (),
         override: str | None = None,
-        **seats: str,
+        **more: str,
     ) -> FleetReport:
-        """Sync ``group`` to ``seats`` (``i_1="serving"``) with the next generation."""
+        """Sync ``group`` to ``seats`` and ``more`` (``i_1="serving"``) with the next generation."""
         self.generation += 1
         report = self.agent.carry_out(
             SyncFleet(
@@ -73,7 +74,7 @@ class Core:
                 generation=self.generation if generation is None else generation,
                 seats=tuple(
                     Seat(instance=InstanceId(name.replace("_", "-")), lifecycle=Lifecycle(word))
-                    for name, word in seats.items()
+                    for name, word in {**(seats or {}), **more}.items()
                 ),
                 gone=tuple(InstanceId(name) for name in gone),
                 override=Reason(override) if override else None,
@@ -102,13 +103,13 @@ class Core:
 
     def join(self, *numbers: int) -> None:
         """Bring nodes ``i-N`` all the way to active, beside those that are there."""
-        self.sync(**({f"i_{n}": "joining" for n in numbers} | self.seats()))
+        self.sync({f"i_{n}": "joining" for n in numbers} | self.seats())
         for n in numbers:
             self.enroll(f"i-{n}", n)
             self.host.handshake(key(n), int(self.now))
             self.host.checked(f"i-{n}")
             self.ready(f"i-{n}")
-        self.sync(**self.seats())
+        self.sync(self.seats())
 
     def seats(self, **changes: str) -> dict[str, str]:
         """Return every present node as a serving seat, with ``changes``."""

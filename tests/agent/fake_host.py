@@ -13,7 +13,7 @@ from core_agent.desired import Mode, Peer, Server
 from core_agent.errors import RuntimeApiError
 from core_agent.haproxy import plan as haproxy_plan
 from core_agent.haproxy.facts import BackendFacts, ServerFacts
-from core_agent.host import Plan
+from core_agent.host import Host, Plan
 from core_agent.wireguard import plan as wireguard_plan
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 from settings import Settings
@@ -26,11 +26,11 @@ class CutError(Exception):
     """The crash that a test asked for."""
 
 
-class FakeHost:
+class FakeHost(Host):
     """Stands in for ``core_agent.host.Host``; a server's check turns good when a test says so."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self.peers: dict[str, PeerFacts] = {}
         self.servers: dict[str, ServerFacts] = {
             server.name: ServerFacts(

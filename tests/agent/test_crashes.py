@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from core_under_test import Core, key
-from fake_host import CutError
 
 from settings import load
+from tests.agent.core_under_test import Core, key
+from tests.agent.fake_host import CutError
 
 Story = tuple[Callable[[Core], object], ...]
 
@@ -18,7 +18,8 @@ STORIES: dict[str, Story] = {
         lambda c: c.sync(i_1="joining", i_2="joining"),
         lambda c: c.enroll("i-1", 1),
         lambda c: c.enroll("i-2", 2),
-        lambda c: (c.host.handshake(key(1), int(c.now)), c.host.checked("i-1")),
+        lambda c: c.host.handshake(key(1), int(c.now)),
+        lambda c: c.host.checked("i-1"),
         lambda c: c.ready("i-1"),
     ),
     "leave": (

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from core_under_test import GROUP, Core, key
 
 from core_agent.contract.messages import FactsReport, NodeReport, Phase, ReadFacts
-from core_agent.contract.names import GroupName
+from core_agent.contract.names import GroupName, InstanceId
 from core_agent.errors import Refused
+from tests.agent.core_under_test import GROUP, Core, key
 
 
 def test_a_node_goes_the_whole_way_in(core: Core) -> None:
@@ -37,7 +38,7 @@ def test_a_node_opens_only_when_word_handshake_and_check_agree(core: Core, lacks
     """Any one of the three missing keeps it closed; the third arriving opens it without another message."""
     core.sync(i_1="joining")
     core.enroll("i-1", 1)
-    events = {
+    events: dict[str, Callable[[], object]] = {
         "handshake": lambda: core.host.handshake(key(1), int(core.now)),
         "check": lambda: core.host.checked("i-1"),
         "word": lambda: core.ready("i-1"),
@@ -167,7 +168,7 @@ def test_an_override_passes_the_guard(core: Core) -> None:
 def test_leaving_seats_do_not_count_against_the_guard(core: Core) -> None:
     """A scale-in to nothing, node by node declared leaving, is no massacre."""
     core.join(1, 2, 3, 4, 5)
-    report = core.sync(**{f"i_{n}": "leaving" for n in range(1, 6)})
+    report = core.sync({f"i_{n}": "leaving" for n in range(1, 6)})
     assert report.missing == ()
     assert set(core.phases().values()) == {"gone"}
 
@@ -210,7 +211,7 @@ def test_a_renewed_seat_takes_a_new_key(core: Core) -> None:
 def test_a_stolen_key_is_refused(core: Core) -> None:
     """A key that another node has, or the core, is nobody else's."""
     core.join(1)
-    core.sync(**core.seats(i_2="joining"))
+    core.sync(core.seats(i_2="joining"))
     with pytest.raises(Refused, match="found the key of i-1"):
         core.enroll("i-2", 1)
     assert core.phases()["i-2"] == "seated"
@@ -243,21 +244,21 @@ def test_addresses_rest_before_they_are_used_again(core: Core) -> None:
     core.join(1)
     core.sync(i_1="leaving")
     core.sync(i_2="joining")
-    assert core.state.nodes["i-2"].address == "10.100.0.3"  # type: ignore[index]  # a plain string equals its Name
+    assert core.state.nodes[InstanceId("i-2")].address == "10.100.0.3"
     core.now += core.settings.tunnel.quarantine_s
     core.agent.tick()
     assert core.phases() == {"i-2": "seated"}
     core.sync(i_2="joining", i_3="joining")
-    assert core.state.nodes["i-3"].address == "10.100.0.2"  # type: ignore[index]  # as above
+    assert core.state.nodes[InstanceId("i-3")].address == "10.100.0.2"
 
 
 def test_exhausted_addresses_are_said_and_healed(core: Core) -> None:
     """A seat beyond the last address is kept, refused at enrolment, and served once there is one again."""
     room = core.settings.node_capacity
-    core.sync(**{f"i_{n}": "joining" for n in range(room)}, i_last="joining")
+    core.sync({f"i_{n}": "joining" for n in range(room)}, i_last="joining")
     with pytest.raises(Refused, match=r"wanted a free address in 10\.100\.0\.0/22, found none"):
         core.enroll("i-last", 5)
-    core.sync(**{f"i_{n}": "joining" for n in range(1, room)}, i_0="leaving", i_last="joining")
+    core.sync({f"i_{n}": "joining" for n in range(1, room)}, i_0="leaving", i_last="joining")
     core.now += core.settings.tunnel.quarantine_s
     core.agent.tick()
     assert core.enroll("i-last", 5).address == "10.100.0.2/32"

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from core_under_test import Core
 
 from core_agent.build import build
 from core_agent.contract.codec import MAX_REQUEST_BYTES, FailedReply, RefusedReply, decode_reply, encode_request
@@ -20,6 +19,7 @@ from core_agent.contract.messages import ActivateNode, FactsReport, ReadFacts
 from core_agent.contract.names import InstanceId
 from core_agent.errors import CommandFailed, RefusalKind
 from core_agent.server import Server, answer, listen
+from tests.agent.core_under_test import Core
 
 
 def test_a_report_comes_back_under_its_id(core: Core) -> None:
@@ -45,9 +45,11 @@ def test_a_refusal_comes_back_as_one(core: Core) -> None:
         (b"x" * (MAX_REQUEST_BYTES + 1), f"wanted at most {MAX_REQUEST_BYTES} bytes"),
     ],
 )
-def test_a_broken_document_is_answered_and_changes_nothing(core: Core, document: bytes, says: str) -> None:
+def test_a_broken_document_is_answered_and_changes_nothing(
+    core: Core, document: bytes, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not retryable, names what was wanted; the host is not even looked at."""
-    core.host.read_wireguard = None  # type: ignore[assignment,method-assign]  # any look would end the test
+    monkeypatch.setattr(core.host, "read_wireguard", None)  # any look would end the test
     _, outcome = decode_reply(answer(core.agent, document))
     assert isinstance(outcome, FailedReply)
     assert not outcome.retryable

@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from core_under_test import Core
 
 from core_agent.errors import StateError
 from core_agent.state import State
+from tests.agent.core_under_test import Core
 
 
 def test_everything_survives_a_restart(core: Core) -> None:

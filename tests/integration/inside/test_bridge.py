@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_bridge import SERVICE_MS, SLOTS, Bridge, until
 
 from demo.hosts.switch import Switch
+from tests.integration.inside.real_bridge import SERVICE_MS, SLOTS, Bridge, until
 
 CAPACITY = SLOTS * 1000 / SERVICE_MS
 

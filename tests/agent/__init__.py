@@ -1,0 +1,1 @@
+"""The agent, unit by unit and as a whole over a fake host."""

@@ -1,0 +1,1 @@
+"""Real WireGuard, HAProxy and sshd."""

@@ -1,0 +1,1 @@
+"""What runs only inside a sandbox."""

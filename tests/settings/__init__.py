@@ -1,0 +1,1 @@
+"""drawbridge.toml and its reader."""
