@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import socket
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Application:
             await talk
 
         server = await asyncio.start_server(accept, bind, port, limit=_HEAD_LIMIT, backlog=1024)
+        address, chosen = server.sockets[0].getsockname()[:2]
+        print(f"{self._name} listens on {address}:{chosen}", flush=True)
         async with server:
             await self._leaving.wait()
             server.close()
@@ -85,6 +88,7 @@ class Application:
                     return
         except BadRequest as error:
             writer.write(response(HTTPStatus.BAD_REQUEST, f"{error}\n", name=self._name, keep=False))
+            await _hear_out(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             return
         finally:
@@ -97,6 +101,15 @@ class Application:
             async with self._slots:
                 await asyncio.sleep(self._service_s)
         return response(HTTPStatus.OK, f"{self._name}\n", name=self._name, keep=keep, head=request.method == "HEAD")
+
+
+async def _hear_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let the client finish, for a second: closing on unread bytes resets the connection, and the answer is lost."""
+    writer.write_eof()
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(1):
+            while await reader.read(_HEAD_LIMIT):
+                continue
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
@@ -145,7 +158,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(description="A small web application with a known capacity.")
     parser.add_argument("--bind", default="0.0.0.0", help="address to listen on")  # noqa: S104 -- on a node, no ingress leads here but the tunnel
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=int, default=8080, help="0 for any that is free")
     parser.add_argument(
         "--name", default=socket.gethostname(), help="who it says it is; this machine's name by default"
     )

@@ -23,25 +23,18 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def run(*options: str) -> tuple[int, subprocess.Popen[bytes]]:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port: int = probe.getsockname()[1]
-        place = ("--bind", "127.0.0.1", "--port", str(port), "--name", "web-1")
-        process = subprocess.Popen(("/usr/bin/python3", "-I", str(WEBAPP), *place, *options))
+        place = ("--bind", "127.0.0.1", "--port", "0", "--name", "web-1")
+        process = subprocess.Popen(("/usr/bin/python3", "-I", str(WEBAPP), *place, *options), stdout=subprocess.PIPE)
         started.append(process)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return port, process
-        raise AssertionError("the application did not start")
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said.startswith(b"web-1 listens on 127.0.0.1:")
+        return int(said.rpartition(b":")[2]), process
 
     yield run
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def get(port: int, path: str = "/", method: str = "GET") -> tuple[int, bytes, str | None]:
