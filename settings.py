@@ -294,8 +294,8 @@ class Application:
 class Burst:
     """How the edge is used: each node's full weight and slots, and the levels that alarms switch between.
 
-    The alarm goes on at ``saturation_high_percent`` of the core's slots (busy and queued), by the worst moment of each of
-    ``alarm_periods`` minutes in a row.
+    The alarm goes on at ``saturation_high_percent`` of the core's slots (busy and queued), by the worst moment of each
+    of ``alarm_periods`` minutes in a row.
     """
 
     weight: Annotated[int, Range(1, 256)] = 28
