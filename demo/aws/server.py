@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +33,7 @@ from demo.aws.queues import QueuePollers
 from demo.aws.watch import AlarmWatch
 
 _ALARMS_EVERY_S = 5.0
+_RUNNING = threading.Lock()
 
 
 class LocalAws:
@@ -104,7 +106,9 @@ class LocalAws:
         }
 
     def start(self) -> None:
-        """Answer from now on. ``OSError`` if the port is taken."""
+        """Answer from now on. ``RuntimeError`` if one is running in this process; ``OSError`` if the port is taken."""
+        if not _RUNNING.acquire(blocking=False):
+            raise RuntimeError("starting the local AWS: wanted none in this process, found one running")
         self._set_up_moto()
         self._answers = Answers()
         engine = Engine(
@@ -159,6 +163,7 @@ class LocalAws:
         self._put_moto_back()
         self._scratch.cleanup()
         self.journal.close()
+        _RUNNING.release()
 
     def __enter__(self) -> Self:
         """Start."""

@@ -1,4 +1,7 @@
-"""A small CDK application with the resource types of the project, so that the local AWS is tested without it."""
+"""A small CDK application with the resource types of the project, so that the local AWS is tested without it.
+
+``python app.py FOLDER GREETING…`` writes one assembly per greeting into the folder.
+"""
 
 import platform
 import sys
@@ -22,16 +25,20 @@ from aws_cdk import (
     aws_lambda as functions,
     aws_lambda_event_sources as sources,
     aws_logs as logs,
+    aws_sns as sns,
     aws_sqs as sqs,
 )
 from constructs import Construct
 
 BUNDLE = str(Path(__file__).with_name("bundle"))
 RUNTIME = functions.Runtime(f"python3.{sys.version_info.minor}", functions.RuntimeFamily.PYTHON)
-PROCESSOR = functions.Architecture.ARM_64 if platform.machine() in {"aarch64", "arm64"} else functions.Architecture.X86_64
+PROCESSOR = (
+    functions.Architecture.ARM_64 if platform.machine() in {"aarch64", "arm64"} else functions.Architecture.X86_64
+)
 
 
-def function(scope: Construct, name: str, **more: object) -> functions.Function:
+def function(scope: Construct, name: str, environment: dict[str, str] | None = None) -> functions.Function:
+    """A function of the bundle, for this machine's interpreter, with its own log group."""
     return functions.Function(
         scope,
         name,
@@ -44,13 +51,15 @@ def function(scope: Construct, name: str, **more: object) -> functions.Function:
         log_group=logs.LogGroup(
             scope, f"{name}-log", retention=logs.RetentionDays.ONE_WEEK, removal_policy=RemovalPolicy.DESTROY
         ),
-        **more,
+        environment=environment,
     )
 
 
 class Network(Stack):
-    def __init__(self, scope: Construct, name: str, **more: object) -> None:
-        super().__init__(scope, name, **more)
+    """A VPC with two public subnets and a flow log."""
+
+    def __init__(self, scope: Construct, name: str, *, env: Environment) -> None:
+        super().__init__(scope, name, env=env)
         self.vpc = ec2.Vpc(
             self,
             "vpc",
@@ -64,8 +73,10 @@ class Network(Stack):
 
 
 class Control(Stack):
-    def __init__(self, scope: Construct, name: str, *, greeting: str, **more: object) -> None:
-        super().__init__(scope, name, **more)
+    """Functions, the queue and rules that feed them, a URL, a custom resource."""
+
+    def __init__(self, scope: Construct, name: str, *, greeting: str, env: Environment) -> None:
+        super().__init__(scope, name, env=env)
         dead = sqs.Queue(self, "dead", enforce_ssl=True)
         queue = sqs.Queue(
             self,
@@ -102,17 +113,17 @@ class Control(Stack):
         )
         url.grant_invoke_url(self.role)
         provide = function(self, "provide")
-        loud = CustomResource(
-            self, "loud", service_token=provide.function_arn, properties={"Text": f"say {greeting}"}
-        )
+        loud = CustomResource(self, "loud", service_token=provide.function_arn, properties={"Text": f"say {greeting}"})
         CfnOutput(self, "Loud", value=loud.get_att_string("Loud"))
         CfnOutput(self, "Url", value=url.url)
         CfnOutput(self, "Dead", value=dead.queue_url)
 
 
 class Fleet(Stack):
-    def __init__(self, scope: Construct, name: str, *, vpc: ec2.IVpc, role: iam.IRole, **more: object) -> None:
-        super().__init__(scope, name, **more)
+    """A group with both hooks, a scaling policy and the alarm that sets it off."""
+
+    def __init__(self, scope: Construct, name: str, *, vpc: ec2.IVpc, role: iam.IRole, env: Environment) -> None:
+        super().__init__(scope, name, env=env)
         group = autoscaling.AutoScalingGroup(
             self,
             "group",
@@ -132,9 +143,7 @@ class Fleet(Stack):
                 http_tokens=ec2.LaunchTemplateHttpTokens.REQUIRED,
                 http_put_response_hop_limit=1,
                 block_devices=[
-                    ec2.BlockDevice(
-                        device_name="/dev/xvda", volume=ec2.BlockDeviceVolume.ebs(8, encrypted=True)
-                    )
+                    ec2.BlockDevice(device_name="/dev/xvda", volume=ec2.BlockDeviceVolume.ebs(8, encrypted=True))
                 ],
             ),
         )
@@ -157,19 +166,19 @@ class Fleet(Stack):
         ).add_alarm_action(actions.AutoScalingAction(step))
 
 
-def main() -> None:
-    app = App()
+def synthesise(folder: Path, greeting: str) -> None:
+    """Write the assembly of all stacks, one of which cannot be deployed, into ``folder``."""
+    app = App(outdir=str(folder))
     where = Environment(account="123456789012", region="eu-north-1")
     network = Network(app, "sample-network", env=where)
-    control = Control(app, "sample-control", greeting=app.node.try_get_context("greeting") or "hello", env=where)
+    control = Control(app, "sample-control", greeting=greeting, env=where)
     Fleet(app, "sample-fleet", vpc=network.vpc, role=control.role, env=where)
-    if app.node.try_get_context("unsupported"):
-        bad = Stack(app, "sample-bad", env=where)
-        sqs.Queue(bad, "fine", queue_name="sample-fine")
-        from aws_cdk import aws_sns as sns
-
-        sns.Topic(bad, "topic")
+    unsupported = Stack(app, "sample-bad", env=where)
+    sqs.Queue(unsupported, "fine", queue_name="sample-fine")
+    sns.Topic(unsupported, "topic")
     app.synth()
 
 
-main()
+if __name__ == "__main__":
+    for greeting in sys.argv[2:]:
+        synthesise(Path(sys.argv[1]) / greeting, greeting)

@@ -1,0 +1,71 @@
+"""One local AWS for each module of tests, with a short minute; every test uses names of its own."""
+
+import io
+import json
+import textwrap
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.demo_aws.probe import PROCESSOR, RUNTIME, RecordedMachines, free_port
+
+from demo.aws.server import LocalAws
+
+
+@pytest.fixture(scope="module")
+def machines() -> RecordedMachines:
+    return RecordedMachines()
+
+
+@pytest.fixture(scope="module")
+def ca_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ca") / "ca.pem"
+
+
+@pytest.fixture(scope="module")
+def aws(machines: RecordedMachines, ca_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    local = LocalAws(
+        port=free_port(),
+        url_bind=("127.0.0.1", 0),
+        ca_path=ca_path,
+        log_path=tmp_path_factory.mktemp("log") / "aws.log",
+        machines=machines,
+        minute_s=1.0,
+    )
+    with local:
+        yield local
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test has."""
+    return f"t-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def deploy(aws: LocalAws, name: str) -> Callable[..., str]:
+    """Create a function from source whose handler is ``main.handler``; returns its ARN."""
+
+    def create(source: str, **more: Any) -> str:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("main.py", textwrap.dedent(source))
+        iam = aws.place.client("iam")
+        trust = {"Version": "2012-10-17", "Statement": []}
+        role = iam.create_role(RoleName=f"{name}-{uuid.uuid4().hex[:6]}", AssumeRolePolicyDocument=json.dumps(trust))
+        request = {
+            "FunctionName": f"{name}-{uuid.uuid4().hex[:6]}",
+            "Runtime": RUNTIME,
+            "Architectures": [PROCESSOR],
+            "Handler": "main.handler",
+            "Role": role["Role"]["Arn"],
+            "Code": {"ZipFile": packed.getvalue()},
+            "MemorySize": 256,
+            **more,
+        }
+        return str(aws.place.client("lambda").create_function(**request)["FunctionArn"])
+
+    return create

@@ -1,0 +1,284 @@
+"""Functions as deployed: isolated, warm, limited; invoked directly, by rules, by queues and on schedule."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.demo_aws.probe import PROCESSOR, eventually
+
+from demo.aws.queues import reported_failures
+from demo.aws.server import LocalAws
+
+Deploy = Callable[..., str]
+
+
+def invoke(aws: LocalAws, arn: str, event: Any = None, **more: Any) -> tuple[Any, str | None]:
+    answer = aws.place.client("lambda").invoke(FunctionName=arn, Payload=json.dumps(event), **more)
+    return json.loads(answer["Payload"].read() or b"null"), answer.get("FunctionError")
+
+
+def test_environment_and_context(aws: LocalAws, deploy: Deploy) -> None:
+    """The handler sees its deployed environment, its limits and what AWS's runtime sets."""
+    arn = deploy(
+        """
+        import os
+        def handler(event, context):
+            return {"event": event, "x": os.environ["X"], "region": os.environ["AWS_REGION"],
+                    "memory": context.memory_limit_in_mb, "arn": context.invoked_function_arn,
+                    "left": context.get_remaining_time_in_millis()}
+        """,
+        Environment={"Variables": {"X": "1"}},
+        Timeout=7,
+    )
+    found, error = invoke(aws, arn, {"a": [1]})
+    assert error is None
+    assert 6000 < found.pop("left") <= 7000
+    assert found == {"event": {"a": [1]}, "x": "1", "region": "eu-north-1", "memory": "256", "arn": arn}
+
+
+def test_process_stays_warm_until_changed(aws: LocalAws, deploy: Deploy) -> None:
+    """One process serves invocation after invocation; a changed configuration starts a new one."""
+    arn = deploy("import os\ndef handler(event, context):\n    return os.getpid()\n")
+    first, second = invoke(aws, arn), invoke(aws, arn)
+    assert first == second
+    aws.place.client("lambda").update_function_configuration(FunctionName=arn, Environment={"Variables": {"A": "b"}})
+    assert invoke(aws, arn) != first
+
+
+def test_each_environment_runs_one_at_a_time(aws: LocalAws, deploy: Deploy) -> None:
+    """Two invocations at once run in two processes; beyond the reserved concurrency they are throttled."""
+    arn = deploy("import os, time\ndef handler(event, context):\n    time.sleep(1)\n    return os.getpid()\n")
+    aws.place.client("lambda").put_function_concurrency(FunctionName=arn, ReservedConcurrentExecutions=2)
+    found: list[Any] = []
+
+    def call() -> None:
+        try:
+            found.append(invoke(aws, arn)[0])
+        except ClientError as error:
+            found.append(error.response["Error"]["Code"])
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found.count("TooManyRequestsException") == 1
+    assert len(set(found)) == 3
+
+
+def test_timeout_ends_the_process(aws: LocalAws, deploy: Deploy) -> None:
+    """A function that takes too long is ended with AWS's words, and the next invocation starts afresh."""
+    arn = deploy(
+        """
+        import time
+        def handler(event, context):
+            time.sleep(event)
+            return "done"
+        """,
+        Timeout=1,
+    )
+    found, error = invoke(aws, arn, 30)
+    assert error == "Unhandled"
+    assert "Task timed out after 1.00 seconds" in found["errorMessage"]
+    assert invoke(aws, arn, 0) == ("done", None)
+
+
+def test_memory_is_limited(aws: LocalAws, deploy: Deploy) -> None:
+    """A function that outgrows its memory is killed, not the machine."""
+    arn = deploy(
+        """
+        import time
+        def handler(event, context):
+            hoard = bytearray(b"x" * (300 << 20))
+            time.sleep(5)
+        """,
+        MemorySize=128,
+        Timeout=10,
+    )
+    found, error = invoke(aws, arn)
+    assert (error, found["errorType"]) == ("Unhandled", "Runtime.OutOfMemory")
+
+
+def test_only_the_bundle_and_boto3_are_there(aws: LocalAws, deploy: Deploy) -> None:
+    """This machine's packages are hidden, so what a bundle lacks fails here as on AWS; boto3 is the runtime's."""
+    arn = deploy(
+        """
+        import importlib.util
+        def handler(event, context):
+            return [importlib.util.find_spec(name) is not None for name in ("boto3", "moto", "pytest", "demo")]
+        """
+    )
+    assert invoke(aws, arn) == ([True, False, False, False], None)
+
+
+def test_errors_and_broken_imports_are_answers(aws: LocalAws, deploy: Deploy) -> None:
+    """What a handler raises, and what its import raises, comes back in AWS's shape."""
+    failing = deploy("def handler(event, context):\n    raise KeyError('lost')\n")
+    found, error = invoke(aws, failing)
+    assert (error, found["errorType"], found["errorMessage"]) == ("Unhandled", "KeyError", "'lost'")
+    broken = deploy("import not_in_the_bundle\n")
+    found, error = invoke(aws, broken)
+    assert (error, found["errorType"]) == ("Unhandled", "ModuleNotFoundError")
+    exiting = deploy("import os\ndef handler(event, context):\n    os._exit(3)\n")
+    found, error = invoke(aws, exiting)
+    assert (error, found["errorType"]) == ("Unhandled", "Runtime.ExitError")
+
+
+def test_foreign_runtime_is_refused(deploy: Deploy) -> None:
+    """A function for another interpreter or processor is refused when it is created, naming both."""
+    other = "x86_64" if PROCESSOR == "arm64" else "arm64"
+    with pytest.raises(ClientError, match=f"found .* on {other}"):
+        deploy("", Architectures=[other])
+    with pytest.raises(ClientError, match="found nodejs22.x"):
+        deploy("", Runtime="nodejs22.x")
+
+
+def test_output_is_logged_and_metrics_counted(aws: LocalAws, deploy: Deploy, name: str) -> None:
+    """Printed lines reach CloudWatch Logs, embedded metrics CloudWatch."""
+    aws.place.client("logs").create_log_group(logGroupName=f"/{name}")
+    arn = deploy(
+        """
+        import json, time
+        def handler(event, context):
+            print("a line")
+            print(json.dumps({"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [
+                {"Namespace": event, "Dimensions": [["d"]], "Metrics": [{"Name": "M"}]}]}, "d": "v", "M": 4}))
+        """,
+        LoggingConfig={"LogGroup": f"/{name}"},
+    )
+    answer = aws.place.client("lambda").invoke(FunctionName=arn, Payload=json.dumps(name), LogType="Tail")
+    assert "a line" in base64.b64decode(answer["LogResult"]).decode()
+    logs = aws.place.client("logs")
+    messages = eventually(
+        lambda: [event["message"] for event in logs.filter_log_events(logGroupName=f"/{name}")["events"]]
+    )
+    assert messages[0].startswith("START RequestId")
+    assert "a line" in messages
+    metric = eventually(lambda: aws.place.client("cloudwatch").list_metrics(Namespace=name)["Metrics"])
+    assert metric == [{"Namespace": name, "MetricName": "M", "Dimensions": [{"Name": "d", "Value": "v"}]}]
+
+
+def test_failed_messages_come_back_and_end_in_the_dead_letters(aws: LocalAws, deploy: Deploy, name: str) -> None:
+    """Of a batch only the reported messages are delivered again, as often as the redrive policy says."""
+    sqs = aws.place.client("sqs")
+    dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    redrive = {"deadLetterTargetArn": aws.place.arn("sqs", f"{name}-dead"), "maxReceiveCount": 2}
+    queue = sqs.create_queue(
+        QueueName=name, Attributes={"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(redrive)}
+    )["QueueUrl"]
+    arn = deploy(
+        """
+        def handler(event, context):
+            bad = [record for record in event["Records"] if record["body"] == "bad"]
+            return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in bad]}
+        """
+    )
+    aws.place.client("lambda").create_event_source_mapping(
+        EventSourceArn=aws.place.arn("sqs", name), FunctionName=arn, FunctionResponseTypes=["ReportBatchItemFailures"]
+    )
+    for body in ("good", "bad", "good"):
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    (letter,) = eventually(lambda: sqs.receive_message(QueueUrl=dead).get("Messages"))
+    assert letter["Body"] == "bad"
+    counts = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (None, set()),
+        ({}, set()),
+        ({"batchItemFailures": []}, set()),
+        ({"batchItemFailures": [{"itemIdentifier": "a"}]}, {"a"}),
+        ({"batchItemFailures": [{"itemIdentifier": "unknown"}]}, {"a", "b"}),
+        ({"batchItemFailures": [{"itemIdentifier": ""}]}, {"a", "b"}),
+        ({"batchItemFailures": ["a"]}, {"a", "b"}),
+        ("text", {"a", "b"}),
+    ],
+)
+def test_reported_failures_as_lambda_reads_them(answer: Any, wanted: set[str]) -> None:
+    """An answer that Lambda cannot read fails the whole batch, so nothing is lost."""
+    assert reported_failures(answer, {"a", "b"}) == wanted
+
+
+def test_no_message_is_lost_between_threads(aws: LocalAws, name: str) -> None:
+    """Messages that arrive while others are received and deleted all stay until they are deleted themselves."""
+    aws.place.client("sqs").create_queue(QueueName=name)
+    sqs = aws.place.backend("sqs")
+    seen: set[str] = set()
+
+    def send(sender: int) -> None:
+        for number in range(100):
+            sqs.send_message(name, f"{sender}-{number}")
+
+    senders = [threading.Thread(target=send, args=(sender,)) for sender in range(4)]
+    for sender in senders:
+        sender.start()
+    while len(seen) < 400 and (any(sender.is_alive() for sender in senders) or sqs.queues[name].messages):
+        for message in sqs.receive_message(name, 10, 0, 30):
+            seen.add(message.body)
+            sqs.delete_message(name, message.receipt_handle)
+    assert len(seen) == 400
+
+
+def test_pattern_and_schedule_reach_a_queue(aws: LocalAws, name: str) -> None:
+    """A matching event arrives in AWS's whole envelope, another does not; a rate fires by itself."""
+    events, sqs = aws.place.client("events"), aws.place.client("sqs")
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    target = {"Id": "q", "Arn": aws.place.arn("sqs", name)}
+    pattern = {"source": [name], "detail": {"kind": [{"prefix": "launch"}], "count": [{"numeric": [">", 3]}]}}
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, Targets=[target])
+    for kind, count in (("launch-1", 4), ("launch-2", 3), ("other", 4)):
+        detail = json.dumps({"kind": kind, "count": count})
+        events.put_events(Entries=[{"Source": name, "DetailType": "Test", "Detail": detail, "Resources": ["arn:x"]}])
+    (message,) = eventually(lambda: sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"))
+    found = json.loads(message["Body"])
+    assert found.pop("id")
+    assert found.pop("time").endswith("Z")
+    assert found == {
+        "version": "0",
+        "detail-type": "Test",
+        "source": name,
+        "account": "123456789012",
+        "region": "eu-north-1",
+        "resources": ["arn:x"],
+        "detail": {"kind": "launch-1", "count": 4},
+    }
+    events.put_rule(Name=f"{name}-tick", ScheduleExpression="rate(1 minute)")
+    events.put_targets(Rule=f"{name}-tick", Targets=[target])
+    (tick,) = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+    assert json.loads(tick["Body"])["detail-type"] == "Scheduled Event"
+    assert json.loads(tick["Body"])["resources"] == [aws.place.arn("events", f"rule/{name}-tick")]
+    events.disable_rule(Name=f"{name}-tick")
+
+
+def test_unknown_schedule_is_refused(aws: LocalAws, name: str) -> None:
+    """A schedule that would never fire here is refused when the rule is made."""
+    with pytest.raises(ClientError, match="knows no other schedule"):
+        aws.place.client("events").put_rule(Name=name, ScheduleExpression="cron(0 12 * * ? *)")
+
+
+def test_rule_invokes_a_function_until_it_succeeds(aws: LocalAws, deploy: Deploy, name: str, tmp_path: Any) -> None:
+    """A function that a rule invokes gets the event again after it failed."""
+    arn = deploy(
+        """
+        import os
+        def handler(event, context):
+            with open(os.environ["NOTE"], "a") as note:
+                note.write(event["detail"]["word"])
+            if os.path.getsize(os.environ["NOTE"]) < 4:
+                raise RuntimeError("not yet")
+        """,
+        Environment={"Variables": {"NOTE": str(tmp_path / "note")}},
+    )
+    events = aws.place.client("events")
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    events.put_targets(Rule=name, Targets=[{"Id": "f", "Arn": arn}])
+    events.put_events(Entries=[{"Source": name, "DetailType": "Test", "Detail": '{"word": "hi"}'}])
+    eventually(lambda: (tmp_path / "note").exists() and (tmp_path / "note").read_text() == "hihi")
