@@ -182,12 +182,14 @@ class Word(Name):
 
 
 class Region(StrEnum):
-    """Where the edge may be: in the European Economic Area; London (eu-west-2) and Zurich (eu-central-2) are not."""
+    """Where the edge may be: in the European Economic Area; London (eu-west-2) and Zurich (eu-central-2) are not.
+
+    Spain (eu-south-2) is left out: AWS lists it among the regions without function URLs.
+    """
 
     FRANKFURT = "eu-central-1"
     STOCKHOLM = "eu-north-1"
     MILAN = "eu-south-1"
-    SPAIN = "eu-south-2"
     IRELAND = "eu-west-1"
     PARIS = "eu-west-3"
 

@@ -36,7 +36,10 @@ _UNIT_NAMES = ("drawbridge-agent.service", "drawbridge-agent.socket")
 _OURS = "# Written by the drawbridge agent"
 
 _SSHD = """\
-# The key of this user opens one door: the relay to the agent's socket. Written by `agent.pyz install`.
+# Written by `agent.pyz install`. A scale-out opens a connection per function at once, more than sshd's default admits.
+MaxStartups 100:30:300
+
+# The key of this user opens one door: the relay to the agent's socket.
 Match User {user}
     AuthorizedKeysFile {keys}
     AuthenticationMethods publickey

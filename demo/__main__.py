@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 from core_agent.errors import DrawbridgeError
-from demo import sandbox
+from demo import configuration, sandbox
 from demo.house import ROOT, House
 from demo.screen import Screen
 from demo.story import pause, tell
+from stacks import bundle
 
 OUTSIDE = ROOT / ".demo"
 DOOR_PORT = 2222
@@ -44,6 +45,10 @@ def main() -> int:
 
 
 def _outside(options: argparse.Namespace) -> int:
+    sandbox.require()
+    # Inside there is no network: what comes from PyPI is fetched before.
+    print("building the functions' bundle", flush=True)
+    bundle.build(ROOT, configuration.functions())
     shutil.rmtree(OUTSIDE, ignore_errors=True)  # what a killed run left
     try:
         return sandbox.run((sys.executable, "-m", "demo", *sys.argv[1:]), door=options.door if options.pause else None)

@@ -7,6 +7,7 @@ import sys
 
 from demo.hosts.image import WEBAPP_PATH
 from demo.hosts.switch import CORE_ADDRESS
+from settings import Architecture, Functions, Runtime
 
 ACCOUNT = "123456789012"
 REGION = "eu-north-1"
@@ -60,7 +61,7 @@ alarm_percent = 100
 
 [functions]
 architecture = "{architecture}"
-runtime = "python3.{minor}"
+runtime = "{runtime}"
 """
 
 
@@ -77,6 +78,14 @@ def toml(*, host_key: str, identity: str, address: str = str(CORE_ADDRESS), ssh_
         account=ACCOUNT,
         region=REGION,
         webapp=WEBAPP_PATH,
-        architecture={"aarch64": "arm64"}.get(platform.machine(), platform.machine()),
-        minor=sys.version_info.minor,
+        architecture=functions().architecture,
+        runtime=functions().runtime,
+    )
+
+
+def functions() -> Functions:
+    """Return the functions' processor and Python: this machine's own, because this machine runs them."""
+    machine = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return Functions(
+        architecture=Architecture(machine), runtime=Runtime(f"python{sys.version_info.major}.{sys.version_info.minor}")
     )

@@ -201,6 +201,8 @@ class House:
             os.environ
             | aws
             | {
+                "HOME": str(self.folder),  # cdk keeps caches there; these go with the sandbox
+                "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(ROOT / ".build/jsii"),
                 "AWS_CONFIG_FILE": os.devnull,
                 "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
                 "DRAWBRIDGE_CONFIG": str(self._config),

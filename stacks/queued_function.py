@@ -21,7 +21,7 @@ from settings import Settings
 from stacks.core_function import TIMEOUT, CoreFunction
 from stacks.permissions import Permission
 
-MAX_RECEIVES = 5
+MAX_RECEIVES = 10
 
 
 class QueuedFunction(Construct):

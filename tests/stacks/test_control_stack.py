@@ -199,7 +199,7 @@ def test_queues_are_encrypted_patient_and_end_in_dead_letters(house: House) -> N
     assert len(working) == len(dead) == 2
     assert all(queue["SqsManagedSseEnabled"] is True for queue in (*working, *dead))
     assert all(queue["VisibilityTimeout"] >= 6 * 30 for queue in working)
-    assert all(queue["RedrivePolicy"]["maxReceiveCount"] == 5 for queue in working)
+    assert all(queue["RedrivePolicy"]["maxReceiveCount"] == 10 for queue in working)
     assert all(queue["MessageRetentionPeriod"] == 14 * 86_400 for queue in dead)
 
 
