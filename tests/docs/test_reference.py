@@ -46,7 +46,7 @@ def test_every_default_is_the_readers() -> None:
 
 def test_every_manual_command_is_documented() -> None:
     """Each task of the fabfile has its row."""
-    tasks = {name for name in fabfile.ns.task_names if not name.startswith("_")}
+    tasks = {name for name in fabfile.namespace.task_names if not name.startswith("_")}
     assert tasks == set(re.findall(r"^\| `fab ([a-z-]+)", REFERENCE, re.MULTILINE))
 
 
