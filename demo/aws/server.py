@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
+import socket
 import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
@@ -88,10 +89,8 @@ class LocalAws:
         )
         self._pollers = QueuePollers(self.place, self.functions, journal=self.journal)
         self._queue_metrics = QueueMetrics(self.place, journal=self.journal)
-        self._answers: Answers | None = None
         self.urls: FunctionUrls | None = None
-        self._environment: dict[str, str | None] = {}
-        self._user_config: dict[str, Any] = {}
+        self._closing = ExitStack()
 
     @property
     def client_environment(self) -> dict[str, str]:
@@ -106,28 +105,33 @@ class LocalAws:
         }
 
     def start(self) -> None:
-        """Answer from now on. ``RuntimeError`` if one is running in this process; ``OSError`` if the port is taken."""
+        """Answer from now on. ``RuntimeError`` if one is running in this process; ``OSError`` if a port is taken."""
+        with ExitStack() as opening:
+            self._open(opening)
+            self._closing = opening.pop_all()
+
+    def stop(self) -> None:
+        """End every thread and process, forget everything, and give moto back as it was."""
+        self._closing.close()
+
+    def _open(self, opening: ExitStack) -> None:
+        """Start room after room; ``opening`` ends them in the reverse order, also when one of them cannot start."""
         if not _RUNNING.acquire(blocking=False):
             raise RuntimeError("starting the local AWS: wanted none in this process, found one running")
-        self._set_up_moto()
-        self._answers = Answers()
-        engine = Engine(
-            self.place,
-            custom=CustomResources(self._answers),
-            invoke=self.functions.invoke,
-            journal=self.journal,
-        )
-        CloudFormationApi(engine, journal=self.journal).install(self._gaps)
-        cdk_gaps.install(self._gaps)
-        queues.install(self._gaps)
-        lambda_api.install(self._gaps, self.functions)
-        autoscaling_api.install(self._gaps, self.groups)
-        self.events.install(self._gaps)
-        self.alarms.install(self._gaps)
-        for gap in self._gaps.filled:
-            self.journal.say("moto", gap)
+        opening.callback(_RUNNING.release)
+        opening.callback(self.journal.close)
+        opening.callback(self._scratch.cleanup)
+        _want_free(self._port)
+        self._set_up_moto(opening)
+        answers = Answers()
+        opening.callback(answers.close)
+        self._fill_gaps(CustomResources(answers), opening)
         self._server.start()
+        opening.callback(self._server.stop)
         images.publish(self.place)
+        opening.callback(self._logs.close)
+        opening.callback(self._machine_room.close)
+        opening.callback(self.functions.close)
         if self._url_bind is not None and self._ca_path is not None:
             self.urls = FunctionUrls(
                 self.place,
@@ -138,32 +142,32 @@ class LocalAws:
                 journal=self.journal,
             )
             self.urls.start()
-        self.events.start()
-        self.groups.start()
-        self.alarms.start()
-        self._pollers.start()
-        self._queue_metrics.start()
+            opening.callback(self.urls.stop)
+        for service in (self.groups, self._pollers, self.events, self.alarms, self._queue_metrics):
+            service.start()
+            opening.callback(service.stop)
 
-    def stop(self) -> None:
-        """End every thread and process, forget everything, and give moto back as it was."""
-        self._queue_metrics.stop()
-        self.alarms.stop()
-        self.events.stop()
-        self._pollers.stop()
-        if self.urls is not None:
-            self.urls.stop()
-        self.functions.close()
-        self.groups.stop()
-        self._machine_room.close()
-        self._logs.close()
-        self._server.stop()
-        if self._answers is not None:
-            self._answers.close()
-        self._gaps.undo()
-        self._put_moto_back()
-        self._scratch.cleanup()
-        self.journal.close()
-        _RUNNING.release()
+    def _fill_gaps(self, custom: CustomResources, opening: ExitStack) -> None:
+        opening.callback(self._gaps.undo)
+        engine = Engine(self.place, custom=custom, invoke=self.functions.invoke, journal=self.journal)
+        CloudFormationApi(engine, journal=self.journal).install(self._gaps)
+        cdk_gaps.install(self._gaps)
+        queues.install(self._gaps)
+        lambda_api.install(self._gaps, self.functions)
+        autoscaling_api.install(self._gaps, self.groups)
+        self.events.install(self._gaps)
+        self.alarms.install(self._gaps)
+        for gap in self._gaps.filled:
+            self.journal.say("moto", gap)
+
+    def _set_up_moto(self, opening: ExitStack) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        moto_api_backend.reset()
+        opening.callback(moto_api_backend.reset)
+        before = dict(default_user_config)
+        opening.callback(default_user_config.update, before)
+        default_user_config["lambda"] = {"use_docker": True}  # moto's full backend, whose invoke is ours
+        default_user_config["iam"] = {"load_aws_managed_policies": True}  # `cdk bootstrap` attaches some
 
     def __enter__(self) -> Self:
         """Start."""
@@ -174,22 +178,9 @@ class LocalAws:
         """Stop."""
         self.stop()
 
-    def _set_up_moto(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        moto_api_backend.reset()
-        self._user_config = {name: dict(value) for name, value in default_user_config.items()}
-        default_user_config["lambda"] = {"use_docker": True}  # moto's full backend, whose invoke is ours
-        default_user_config["iam"] = {"load_aws_managed_policies": True}  # `cdk bootstrap` attaches some
-        # moto decides by this variable how S3 and CloudFormation's TemplateURL are told apart from other hosts.
-        self._environment = {name: os.environ.get(name) for name in ("MOTO_PORT",)}
-        os.environ["MOTO_PORT"] = str(self._port)
 
-    def _put_moto_back(self) -> None:
-        default_user_config.clear()
-        default_user_config.update(self._user_config)
-        for name, value in self._environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        moto_api_backend.reset()
+def _want_free(port: int) -> None:
+    """Raise ``OSError`` if somebody listens on the port: moto's server would wait for ever instead."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))

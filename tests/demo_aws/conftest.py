@@ -7,26 +7,28 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.demo_aws.probe import PROCESSOR, RUNTIME, RecordedMachines, free_port
 
 from demo.aws.server import LocalAws
+from tests.demo_aws.probe import PROCESSOR, RUNTIME, Json, RecordedMachines, free_port
 
 
 @pytest.fixture(scope="module")
 def machines() -> RecordedMachines:
+    """What the local AWS asks of machines."""
     return RecordedMachines()
 
 
 @pytest.fixture(scope="module")
 def ca_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the authority of the function URLs is written."""
     return tmp_path_factory.mktemp("ca") / "ca.pem"
 
 
 @pytest.fixture(scope="module")
 def aws(machines: RecordedMachines, ca_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """A running local AWS whose minute lasts a second."""
     local = LocalAws(
         port=free_port(),
         url_bind=("127.0.0.1", 0),
@@ -49,7 +51,7 @@ def name() -> str:
 def deploy(aws: LocalAws, name: str) -> Callable[..., str]:
     """Create a function from source whose handler is ``main.handler``; returns its ARN."""
 
-    def create(source: str, **more: Any) -> str:
+    def create(source: str, **more: Json) -> str:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("main.py", textwrap.dedent(source))

@@ -6,9 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from demo.aws.machines import Machine
+
+Json: TypeAlias = Any
+"""Whatever an API or a handler takes or gives."""
+
+Found = TypeVar("Found")
 
 RUNTIME = f"python3.{sys.version_info.minor}"
 PROCESSOR = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
@@ -23,22 +28,25 @@ class RecordedMachines:
         self._lock = threading.Lock()
 
     def launch(self, machine: Machine) -> None:
+        """Remember the machine."""
         with self._lock:
             self.launched[machine.instance_id] = machine
             self.asked.append(("launch", machine.instance_id))
 
     def terminate(self, instance_id: str) -> None:
+        """Remember its end."""
         with self._lock:
             self.asked.append(("terminate", instance_id))
 
 
 def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def eventually(condition: Callable[[], Any], *, within_s: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Found | None], *, within_s: float = 20.0) -> Found:
     """The first true answer of ``condition``; fails after ``within_s``."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -52,7 +52,7 @@ def test_missing_data_as_aws_tables_it(datapoints: int, history: str, wanted: tu
         ("LessThanOrEqualToThreshold", 5.0, True),
     ],
 )
-def test_comparisons_at_the_threshold(comparison: str, value: float, breaches: bool) -> None:
+def test_comparisons_at_the_threshold(comparison: str, value: float, *, breaches: bool) -> None:
     """Each comparison operator says whether the threshold itself breaches."""
     rule = Rule(comparison=comparison, threshold=5, periods=1, datapoints=1, missing=Missing.MISSING)
     assert evaluate(rule, [value, None, None], OK) is (ALARM if breaches else OK)

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.demo_aws.probe import RecordedMachines, eventually, free_port
 
 from demo.aws.server import LocalAws
+from tests.demo_aws.probe import Json, RecordedMachines, eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).with_name("sample") / "app.py"
@@ -25,6 +25,7 @@ class Cdk:
         self._environment = {**os.environ, **QUIET, **aws.client_environment, "PATH": path, "HOME": str(folder)}
 
     def __call__(self, *words: str, app: str, ok: bool = True) -> str:
+        """Run ``cdk WORDS`` and return what it said; fails unless it succeeds, or fails if that is wanted."""
         done = subprocess.run(
             (ROOT / "node_modules" / ".bin" / "cdk", *words, "--app", app, "--no-notices", "--no-color"),
             cwd=self._folder,
@@ -53,70 +54,89 @@ STACKS = ("sample-network", "sample-control", "sample-fleet")
 
 @pytest.mark.integration
 def test_a_stack_lives_its_life(tmp_path: Path) -> None:
-    """Real stacks deploy, deploy again without a change, update, hold and release an instance, and go without a trace."""
+    """Real stacks deploy, deploy again without a change, update, work, and go without a trace; a bad one is refused."""
     machines = RecordedMachines()
     log = tmp_path / "aws.log"
+    synthesise(tmp_path, "hello", "goodbye")
     with LocalAws(port=free_port(), machines=machines, log_path=log, minute_s=2.0) as aws:
         cdk = Cdk(aws, tmp_path)
-        synthesise(tmp_path, "hello", "goodbye")
-        hello, goodbye = str(tmp_path / "hello"), str(tmp_path / "goodbye")
         cdk("bootstrap", "aws://123456789012/eu-north-1", app="")
-        outputs = tmp_path / "outputs.json"
-        cdk("deploy", *STACKS, "--require-approval", "never", "--outputs-file", str(outputs), app=hello)
-        found = json.loads(outputs.read_text())["sample-control"]
-        assert found["Loud"] == "SAY HELLO"
-
-        again = cdk("deploy", *STACKS, "--require-approval", "never", app=hello)
-        assert again.count("(no changes)") == len(STACKS)
-
-        updated = cdk("deploy", *STACKS, "--require-approval", "never", "--outputs-file", str(outputs), app=goodbye)
-        assert "UPDATE_COMPLETE" in updated
-        later = json.loads(outputs.read_text())["sample-control"]
-        assert (later["Loud"], later["Url"]) == ("SAY GOODBYE", found["Url"])
-        functions = aws.place.client("lambda")
-        (answer,) = [f for f in functions.list_functions()["Functions"] if f["Handler"] == "hold.answer"]
-        assert answer["Environment"]["Variables"]["GREETING"] == "goodbye"
-        url = functions.get_function_url_config(FunctionName=answer["FunctionName"])
-        assert (url["FunctionUrl"], url["AuthType"]) == (found["Url"], "AWS_IAM")
-
-        autoscaling = aws.place.client("autoscaling")
-        autoscaling.set_desired_capacity(AutoScalingGroupName="sample-group", DesiredCapacity=2)
-
-        def states() -> list[str]:
-            (group,) = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
-            return [instance["LifecycleState"] for instance in group["Instances"]]
-
-        assert states() == ["Pending:Wait"] * 2
-        eventually(lambda: states() == ["InService"] * 2)
-        autoscaling.set_desired_capacity(AutoScalingGroupName="sample-group", DesiredCapacity=1)
-        eventually(lambda: states() == ["InService"])
-        metrics = eventually(lambda: aws.place.client("cloudwatch").list_metrics(Namespace="Sample")["Metrics"])
-        assert metrics[0]["MetricName"] == "Released"
+        deployed = deploy(cdk, tmp_path, "hello")
+        assert deployed["Loud"] == "SAY HELLO"
+        unchanged = cdk("deploy", *STACKS, "--require-approval", "never", app=str(tmp_path / "hello"))
+        assert unchanged.count("(no changes)") == len(STACKS)
+        updated = deploy(cdk, tmp_path, "goodbye")
+        assert (updated["Loud"], updated["Url"]) == ("SAY GOODBYE", deployed["Url"])
+        check_update(aws, deployed["Url"])
+        check_scaling(aws)
+        assert log.read_text().count("sample-launching CONTINUE") == 2
+        assert log.read_text().count("sample-terminating CONTINUE") == 1
         eventually(lambda: "swept Scheduled Event aws.events" in log.read_text())
-
-        poison = json.dumps({"poison": True})
-        aws.place.backend("sqs").send_message("sample-queue", poison)
-        dead = later["Dead"].rsplit("/", 1)[1]
-        eventually(lambda: aws.place.backend("sqs").queues[dead].messages, within_s=15)
-
-        refused = cdk("deploy", "sample-bad", "--require-approval", "never", app=goodbye, ok=False)
-        assert "the resource type AWS::SNS::Topic is not supported by this local AWS" in refused
-        stacks = {
-            s["StackName"]: s["StackStatus"] for s in aws.place.client("cloudformation").describe_stacks()["Stacks"]
-        }
-        assert stacks["sample-bad"] == "ROLLBACK_COMPLETE"
-        assert "sample-fine" not in aws.place.backend("sqs").queues
-
-        cdk("destroy", "--all", "--force", app=goodbye)
-        left = [s["StackName"] for s in aws.place.client("cloudformation").describe_stacks()["Stacks"]]
-        assert left == ["CDKToolkit"]
-        assert not autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
-        assert not functions.list_functions()["Functions"]
-        assert not aws.place.backend("sqs").queues
-        retained = [group["logGroupName"] for group in aws.place.client("logs").describe_log_groups()["logGroups"]]
-        assert [name.partition("-vpc")[0] for name in retained] == ["sample-network"]  # a flow log's, by CDK's default
-        assert not [vpc for vpc in aws.place.client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
+        check_dead_letters(aws, updated["Dead"])
+        check_refusal(aws, cdk, str(tmp_path / "goodbye"))
+        cdk("destroy", "--all", "--force", app=str(tmp_path / "goodbye"))
+        check_nothing_left(aws)
         eventually(lambda: len(machines.asked) == 4)
     launched = {who for what, who in machines.asked if what == "launch"}
     assert launched == {who for what, who in machines.asked if what == "terminate"}
     assert len(launched) == 2
+
+
+def deploy(cdk: Cdk, folder: Path, greeting: str) -> Json:
+    """Deploy the three good stacks and return what the second says of itself."""
+    outputs = folder / "outputs.json"
+    cdk("deploy", *STACKS, "--require-approval", "never", "--outputs-file", str(outputs), app=str(folder / greeting))
+    return json.loads(outputs.read_text())["sample-control"]
+
+
+def check_update(aws: LocalAws, url: str) -> None:
+    """The function has its new environment under its old URL."""
+    functions = aws.place.client("lambda")
+    (answer,) = [f for f in functions.list_functions()["Functions"] if f["Handler"] == "hold.answer"]
+    assert answer["Environment"]["Variables"]["GREETING"] == "goodbye"
+    found = functions.get_function_url_config(FunctionName=answer["FunctionName"])
+    assert (found["FunctionUrl"], found["AuthType"]) == (url, "AWS_IAM")
+
+
+def check_scaling(aws: LocalAws) -> None:
+    """Hooks hold instances until the deployed function, fed by rule and queue, lets them go; it counts what it did."""
+    autoscaling = aws.place.client("autoscaling")
+
+    def states() -> list[str]:
+        (group,) = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+        return [instance["LifecycleState"] for instance in group["Instances"]]
+
+    autoscaling.set_desired_capacity(AutoScalingGroupName="sample-group", DesiredCapacity=2)
+    eventually(lambda: states() == ["InService"] * 2)
+    autoscaling.set_desired_capacity(AutoScalingGroupName="sample-group", DesiredCapacity=1)
+    eventually(lambda: states() == ["InService"])
+    metrics = eventually(lambda: aws.place.client("cloudwatch").list_metrics(Namespace="Sample")["Metrics"])
+    assert metrics[0]["MetricName"] == "Released"
+
+
+def check_dead_letters(aws: LocalAws, url: str) -> None:
+    """A message that always fails ends in the dead letters."""
+    queues = aws.place.backend("sqs")
+    queues.send_message("sample-queue", json.dumps({"poison": True}))
+    eventually(lambda: queues.queues[url.rsplit("/", 1)[1]].messages)
+
+
+def check_refusal(aws: LocalAws, cdk: Cdk, assembly: str) -> None:
+    """A stack with an unsupported type is named, and taken back whole."""
+    said = cdk("deploy", "sample-bad", "--require-approval", "never", app=assembly, ok=False)
+    assert "the resource type AWS::SNS::Topic is not supported by this local AWS" in said
+    (stack,) = aws.place.client("cloudformation").describe_stacks(StackName="sample-bad")["Stacks"]
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert "sample-fine" not in aws.place.backend("sqs").queues
+
+
+def check_nothing_left(aws: LocalAws) -> None:
+    """Only what `cdk bootstrap` made, and what CDK retains by default, is still there."""
+    client = aws.place.client
+    assert [s["StackName"] for s in client("cloudformation").describe_stacks()["Stacks"]] == ["CDKToolkit"]
+    assert not client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert not client("lambda").list_functions()["Functions"]
+    assert not aws.place.backend("sqs").queues
+    assert not [vpc for vpc in client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
+    retained = [group["logGroupName"] for group in client("logs").describe_log_groups()["logGroups"]]
+    assert [name.partition("-vpc")[0] for name in retained] == ["sample-network"]

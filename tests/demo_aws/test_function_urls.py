@@ -81,6 +81,7 @@ class Door:
 
 @pytest.fixture
 def role(aws: LocalAws, name: str) -> str:
+    """A role without any permission."""
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     aws.place.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
     return name
@@ -88,10 +89,12 @@ def role(aws: LocalAws, name: str) -> str:
 
 @pytest.fixture
 def door(aws: LocalAws, deploy: Callable[..., str], ca_path: Path, role: str) -> Door:
+    """The sample function behind its URL."""
     return Door(aws, deploy(SOURCE), ca_path, role)
 
 
 def permit(aws: LocalAws, role: str, resource: str, *actions: str, effect: str = "Allow") -> None:
+    """Give the role one statement of its own."""
     statement: dict[str, Any] = {"Effect": effect, "Action": list(actions), "Resource": resource}
     aws.place.client("iam").put_role_policy(
         RoleName=role,
@@ -125,7 +128,7 @@ def test_unsigned_and_wrongly_signed_are_refused(aws: LocalAws, door: Door, role
 
 
 def test_both_permissions_are_wanted(aws: LocalAws, door: Door, role: str) -> None:
-    """A role without a policy, with one of the two actions, or with a denial is refused; the function's own policy helps."""
+    """A role without both actions, or with a denial, is refused; the function's own policy may allow one."""
     assert door.knock()[0] == 403
     permit(aws, role, door.arn, "lambda:InvokeFunctionUrl")
     assert door.knock()[0] == 403

@@ -4,20 +4,21 @@ import base64
 import json
 import threading
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.demo_aws.probe import PROCESSOR, eventually
 
 from demo.aws.queues import reported_failures
 from demo.aws.server import LocalAws
+from tests.demo_aws.probe import PROCESSOR, Json, eventually
 
 Deploy = Callable[..., str]
 
 
-def invoke(aws: LocalAws, arn: str, event: Any = None, **more: Any) -> tuple[Any, str | None]:
-    answer = aws.place.client("lambda").invoke(FunctionName=arn, Payload=json.dumps(event), **more)
+def invoke(aws: LocalAws, arn: str, event: Json = None) -> tuple[Json, str | None]:
+    """What the function answered, and whether that is an error."""
+    answer = aws.place.client("lambda").invoke(FunctionName=arn, Payload=json.dumps(event))
     return json.loads(answer["Payload"].read() or b"null"), answer.get("FunctionError")
 
 
@@ -53,7 +54,7 @@ def test_each_environment_runs_one_at_a_time(aws: LocalAws, deploy: Deploy) -> N
     """Two invocations at once run in two processes; beyond the reserved concurrency they are throttled."""
     arn = deploy("import os, time\ndef handler(event, context):\n    time.sleep(1)\n    return os.getpid()\n")
     aws.place.client("lambda").put_function_concurrency(FunctionName=arn, ReservedConcurrentExecutions=2)
-    found: list[Any] = []
+    found: list[Json] = []
 
     def call() -> None:
         try:
@@ -133,7 +134,7 @@ def test_foreign_runtime_is_refused(deploy: Deploy) -> None:
     other = "x86_64" if PROCESSOR == "arm64" else "arm64"
     with pytest.raises(ClientError, match=f"found .* on {other}"):
         deploy("", Architectures=[other])
-    with pytest.raises(ClientError, match="found nodejs22.x"):
+    with pytest.raises(ClientError, match=r"found nodejs22\.x"):
         deploy("", Runtime="nodejs22.x")
 
 
@@ -201,7 +202,7 @@ def test_failed_messages_come_back_and_end_in_the_dead_letters(aws: LocalAws, de
         ("text", {"a", "b"}),
     ],
 )
-def test_reported_failures_as_lambda_reads_them(answer: Any, wanted: set[str]) -> None:
+def test_reported_failures_as_lambda_reads_them(answer: Json, wanted: set[str]) -> None:
     """An answer that Lambda cannot read fails the whole batch, so nothing is lost."""
     assert reported_failures(answer, {"a", "b"}) == wanted
 
@@ -264,7 +265,7 @@ def test_unknown_schedule_is_refused(aws: LocalAws, name: str) -> None:
         aws.place.client("events").put_rule(Name=name, ScheduleExpression="cron(0 12 * * ? *)")
 
 
-def test_rule_invokes_a_function_until_it_succeeds(aws: LocalAws, deploy: Deploy, name: str, tmp_path: Any) -> None:
+def test_rule_invokes_a_function_until_it_succeeds(aws: LocalAws, deploy: Deploy, name: str, tmp_path: Path) -> None:
     """A function that a rule invokes gets the event again after it failed."""
     arn = deploy(
         """

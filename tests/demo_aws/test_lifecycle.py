@@ -4,6 +4,7 @@ from demo.aws.lifecycle import Action, Result, Transition, expired, find, opened
 
 
 def action(hook: str = "h", instance: str = "i-1", **more: object) -> Action:
+    """An open action of a launch, from the second 1000 on."""
     values: dict[str, object] = {
         "token": f"token-{hook}-{instance}",
         "group": "g",

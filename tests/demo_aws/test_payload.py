@@ -3,17 +3,18 @@
 import base64
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from demo.aws.payload import Caller, HttpAnswer, HttpRequest, answer, event
+from tests.demo_aws.probe import Json
 
 CALLER = Caller(access_key_id="ASIA", account="123456789012", role_name="node", role_id="AROA1", instance_id="i-1")
 
 
-def made(**more: Any) -> dict[str, Any]:
-    values = {
+def made(**more: Json) -> Json:
+    """The event of a request, but for what is given."""
+    values: Json = {
         "method": "POST",
         "target": "/a%20b?x=1&x=2&y=",
         "headers": {
@@ -87,6 +88,6 @@ def test_binary_body_is_encoded() -> None:
         ("text", HttpAnswer(status=200, headers={"content-type": "application/json"}, body=b"text")),
     ],
 )
-def test_answers(returned: Any, wanted: HttpAnswer) -> None:
+def test_answers(returned: Json, wanted: HttpAnswer) -> None:
     """A handler may answer in full or with plain JSON."""
     assert answer(json.dumps(returned).encode()) == wanted

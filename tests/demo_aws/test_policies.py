@@ -1,16 +1,16 @@
 """Who is allowed: Allow, Deny, wildcards and conditions."""
 
-from typing import Any
-
 import pytest
 
 from demo.aws.policies import allowed
+from tests.demo_aws.probe import Json
 
 ACTION, RESOURCE = "lambda:InvokeFunctionUrl", "arn:aws:lambda:eu-north-1:123456789012:function:enroll"
 CONTEXT = {"lambda:functionurlauthtype": "AWS_IAM", "lambda:invokedviafunctionurl": "true"}
 
 
-def allow(**more: Any) -> dict[str, Any]:
+def allow(**more: Json) -> Json:
+    """An Allow for the action and the resource, but for what is given."""
     return {"Effect": "Allow", "Action": ACTION, "Resource": RESOURCE, **more}
 
 
@@ -37,6 +37,6 @@ def allow(**more: Any) -> dict[str, Any]:
         ([allow(), allow(Effect="Deny", Condition={"IpAddress": {"aws:SourceIp": "x"}})], False),
     ],
 )
-def test_decision(statements: list[dict[str, Any]], wanted: bool) -> None:
+def test_decision(statements: list[Json], *, wanted: bool) -> None:
     """The decision is IAM's, and an operator that is not understood never opens a door."""
     assert allowed(statements, action=ACTION, resource=RESOURCE, context=CONTEXT) is wanted

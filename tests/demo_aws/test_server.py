@@ -1,6 +1,7 @@
 """Starting and stopping the local AWS."""
 
 import importlib.metadata
+import socket
 import threading
 from pathlib import Path
 
@@ -31,6 +32,19 @@ def test_only_one_at_a_time() -> None:
     """A second local AWS in the same process is refused, because moto's records are global."""
     with LocalAws(port=free_port()), pytest.raises(RuntimeError, match="found one running"):
         LocalAws(port=free_port()).start()
+
+
+def test_taken_port_is_said_at_once() -> None:
+    """A taken port is an error, leaves nothing behind, and a later start succeeds."""
+    before = FakeAutoScalingGroup.set_desired_capacity
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(OSError, match="Address already in use"):
+            LocalAws(port=other.getsockname()[1]).start()
+    assert FakeAutoScalingGroup.set_desired_capacity is before
+    with LocalAws(port=free_port()) as aws:
+        assert aws.place.client("sts").get_caller_identity()["Account"] == "123456789012"
 
 
 def test_unknown_moto_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

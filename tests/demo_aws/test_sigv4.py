@@ -45,7 +45,7 @@ class Catcher:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815 - a name that http.server calls
 
             def log_message(self, *_args: object) -> None:
                 pass
@@ -56,6 +56,7 @@ class Catcher:
 
 @pytest.fixture(scope="module")
 def catcher() -> Iterator[Catcher]:
+    """A listening catcher."""
     catching = Catcher()
     yield catching
     catching.server.shutdown()
@@ -64,16 +65,19 @@ def catcher() -> Iterator[Catcher]:
 
 @pytest.fixture(scope="module")
 def store() -> CredentialStore:
+    """Where the instance's credentials come from."""
     return CredentialStore()
 
 
 @pytest.fixture(scope="module")
 def credentials(store: CredentialStore) -> InstanceCredentials:
+    """Good ones, of the instance."""
     return store.mint(MACHINE)
 
 
 @pytest.fixture(scope="module")
 def verifier(store: CredentialStore) -> Verifier:
+    """The verifier of the function URLs."""
     return Verifier(region="eu-north-1", service="lambda", holder_of=store.find)
 
 
@@ -93,6 +97,7 @@ def curl(catcher: Catcher, credentials: InstanceCredentials, *more: str, path: s
 
 
 def with_header(request: RawRequest, name: str, value: str) -> RawRequest:
+    """The request with one header replaced."""
     headers = Message()
     for known, content in request.headers.items():
         if known.lower() != name:

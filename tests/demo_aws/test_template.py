@@ -1,10 +1,9 @@
 """Templates: functions, conditions and order."""
 
-from typing import Any
-
 import pytest
 
 from demo.aws.cloudformation.template import Scope, TemplateError, creation_order, evaluate_conditions
+from tests.demo_aws.probe import Json
 
 SCOPE = Scope(
     values={"Stage": "prod", "AWS::Region": "eu-north-1", "List": ["a", "b"]},
@@ -38,7 +37,7 @@ SCOPE = Scope(
         ({"StringEquals": {"Ref": "List"}}, {"StringEquals": ["a", "b"]}),
     ],
 )
-def test_functions_resolve(node: Any, wanted: Any) -> None:
+def test_functions_resolve(node: Json, wanted: Json) -> None:
     """Every function that cdk writes resolves as CloudFormation resolves it."""
     assert SCOPE.resolve(node) == wanted
 
@@ -75,5 +74,5 @@ def test_order_follows_every_reference() -> None:
 
 def test_circle_is_shown() -> None:
     """Resources that wait for one another are named."""
-    with pytest.raises(TemplateError, match="circle: .*a.*b"):
+    with pytest.raises(TemplateError, match=r"circle: .*a.*b"):
         creation_order({"a": {"DependsOn": "b"}, "b": {"DependsOn": "a"}})

@@ -1,16 +1,20 @@
+# ruff: noqa: T201 - a function logs by printing
 """The sample's functions: one completes lifecycle actions that arrive through a queue, the others answer and answer."""
 
+import itertools
 import json
 import os
 import urllib.request
+from typing import Any
 
 import boto3
 
+Json = Any
 autoscaling = boto3.client("autoscaling")
-calls = 0
+calls = itertools.count(1)
 
 
-def release(event, _context):
+def release(event: Json, _context: object) -> Json:
     """Complete each lifecycle action; a message that says so fails on purpose."""
     failures = []
     for record in event["Records"]:
@@ -50,18 +54,21 @@ def release(event, _context):
     return {"batchItemFailures": failures}
 
 
-def answer(event, context):
+def answer(event: Json, _context: object) -> Json:
     """Say who called, how often this process was used, and what the environment says."""
-    global calls
-    calls += 1
     if event.get("rawPath") == "/fail":
         raise RuntimeError("asked to fail")
     iam = event["requestContext"]["authorizer"]["iam"]
-    body = {"userArn": iam["userArn"], "calls": calls, "greeting": os.environ["GREETING"], "got": event.get("body")}
+    body = {
+        "userArn": iam["userArn"],
+        "calls": next(calls),
+        "greeting": os.environ["GREETING"],
+        "got": event.get("body"),
+    }
     return {"statusCode": 201, "headers": {"X-Sample": "yes"}, "body": json.dumps(body)}
 
 
-def provide(event, _context):
+def provide(event: Json, _context: object) -> None:
     """A custom resource that shouts."""
     body = {
         "Status": "SUCCESS",
