@@ -1,6 +1,7 @@
 """Knows one warm process that runs a function, one invocation at a time; it must not know which function or why.
 
-Like AWS it freezes the process between invocations, so nothing runs in the background unseen.
+Like AWS it freezes the process between invocations, so nothing runs in the background unseen. The process has a group
+of its own in our session: should we be killed, the kernel hangs up on a stopped group that nobody is left to continue.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Environment:
             pass_fds=(request_read, answer_write),
             env=variables,
             cwd=bundle,
-            start_new_session=True,
+            process_group=0,
         )
         os.close(request_read)
         os.close(answer_write)

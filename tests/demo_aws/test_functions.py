@@ -1,13 +1,16 @@
 """Functions as deployed: isolated, warm, limited; invoked directly, by rules, by queues and on schedule."""
 
 import base64
+import itertools
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.sqs.models import Message
 
 from demo.aws.queues import reported_failures
 from demo.aws.server import LocalAws
@@ -207,24 +210,34 @@ def test_reported_failures_as_lambda_reads_them(answer: Json, wanted: set[str]) 
     assert reported_failures(answer, {"a", "b"}) == wanted
 
 
-def test_no_message_is_lost_between_threads(aws: LocalAws, name: str) -> None:
-    """Messages that arrive while others are received and deleted all stay until they are deleted themselves."""
-    aws.place.client("sqs").create_queue(QueueName=name)
-    sqs = aws.place.backend("sqs")
-    seen: set[str] = set()
+def test_message_beside_a_deletion_stays(aws: LocalAws, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread deletes a message and another moves one to the dead letters, a third message is not lost."""
+    client, sqs = aws.place.client("sqs"), aws.place.backend("sqs")
+    client.create_queue(QueueName=f"{name}-dead")
+    redrive = {"deadLetterTargetArn": aws.place.arn("sqs", f"{name}-dead"), "maxReceiveCount": 1}
+    client.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)})
+    for body in ("failed", "beside", "done"):
+        sqs.send_message(name, body)
+    failed, _, done = sqs.receive_message(name, 3, 0, 30)
+    sqs.change_message_visibility(name, failed.receipt_handle, 0)
+    deleting = threading.Event()
+    calls = itertools.count(1)
+    at_once = Message.had_receipt_handle
 
-    def send(sender: int) -> None:
-        for number in range(100):
-            sqs.send_message(name, f"{sender}-{number}")
+    def slowly(message: Json, handle: str) -> bool:
+        if next(calls) == 4:  # three to find the message; from the fourth on, moto copies what stays
+            deleting.set()
+            time.sleep(0.3)
+        return bool(at_once(message, handle))
 
-    senders = [threading.Thread(target=send, args=(sender,)) for sender in range(4)]
-    for sender in senders:
-        sender.start()
-    while len(seen) < 400 and (any(sender.is_alive() for sender in senders) or sqs.queues[name].messages):
-        for message in sqs.receive_message(name, 10, 0, 30):
-            seen.add(message.body)
-            sqs.delete_message(name, message.receipt_handle)
-    assert len(seen) == 400
+    monkeypatch.setattr(Message, "had_receipt_handle", slowly)
+    deletion = threading.Thread(target=sqs.delete_message, args=(name, done.receipt_handle))
+    deletion.start()
+    deleting.wait()
+    assert sqs.receive_message(name, 1, 0, 30) == []
+    deletion.join()
+    assert [message.body for message in sqs.queues[f"{name}-dead"].messages] == ["failed"]
+    assert [message.body for message in sqs.queues[name]._messages] == ["beside"]
 
 
 def test_pattern_and_schedule_reach_a_queue(aws: LocalAws, name: str) -> None:

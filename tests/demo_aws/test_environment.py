@@ -1,0 +1,100 @@
+"""One warm process: frozen between invocations, and never left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.aws.environment import Environment, Limits
+from tests.demo_aws.probe import eventually
+
+LIMITS = Limits(timeout_s=5, memory_mib=128)
+COUNTING = """
+import os, threading, time
+count = 0
+def run():
+    global count
+    while True:
+        time.sleep(0.01)
+        count += 1
+threading.Thread(target=run, daemon=True).start()
+def handler(event, context):
+    time.sleep(event)
+    return [os.getpid(), count]
+"""
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[[], Environment]]:
+    """Start a process that counts in the background."""
+    (tmp_path / "main.py").write_text(COUNTING)
+    names = ("NAME", "VERSION", "MEMORY_SIZE")
+    variables = {f"AWS_LAMBDA_FUNCTION_{name}": "1" for name in names} | {
+        "_HANDLER": "main.handler",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "g",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "s",
+    }
+    environments: list[Environment] = []
+
+    def start() -> Environment:
+        environments.append(Environment(bundle=tmp_path, runtime=tmp_path, variables=variables, arn="arn"))
+        return environments[-1]
+
+    yield start
+    for environment in environments:
+        environment.close()
+
+
+def test_nothing_runs_between_invocations(started: Callable[[], Environment]) -> None:
+    """A thread of the function counts while it is invoked, and stands still in between."""
+    environment = started()
+    _, before = environment.invoke(0.3, request_id="1", limits=LIMITS).result
+    assert before > 5
+    time.sleep(1.0)
+    _, after = environment.invoke(0, request_id="2", limits=LIMITS).result
+    assert after - before < 20
+
+
+def test_frozen_process_ends_with_its_parent(tmp_path: Path) -> None:
+    """When the local AWS is killed without a chance to clean up, its frozen functions do not stay."""
+    (tmp_path / "main.py").write_text(COUNTING)
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from demo.aws.environment import Environment, Limits\n"
+        "here = Path(sys.argv[1])\n"
+        "variables = {f'AWS_LAMBDA_{name}': '1' for name in ('FUNCTION_NAME', 'FUNCTION_VERSION',"
+        " 'FUNCTION_MEMORY_SIZE', 'LOG_GROUP_NAME', 'LOG_STREAM_NAME')}\n"
+        "variables['_HANDLER'] = 'main.handler'\n"
+        "environment = Environment(bundle=here, runtime=here, variables=variables, arn='arn')\n"
+        "limits = Limits(timeout_s=5, memory_mib=128)\n"
+        "print(environment.invoke(0, request_id='1', limits=limits).result[0], flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        (sys.executable, program, tmp_path),
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    eventually(lambda: state(child) == "T")
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    eventually(lambda: state(child) in {"gone", "Z"})
+
+
+def state(process: int) -> str:
+    """The letter that the kernel shows for a process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1][0]
+    except FileNotFoundError:
+        return "gone"
