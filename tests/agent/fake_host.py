@@ -49,6 +49,7 @@ class FakeHost(Host):
             for server in settings.core.servers
         }
         self.files: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self.stuck: set[str] = set()
         self.effects = 0
         self.fail_after: int | None = None
 
@@ -130,7 +131,7 @@ class FakeHost(Host):
                 server_facts = self.servers[name]
                 if server_facts.mode is not Mode.MAINT:
                     raise RuntimeApiError("faking", f"del server {name}", "Only servers in maintenance mode …")
-                if not server_facts.busy:
+                if not server_facts.busy and name not in self.stuck:  # 2.6 keeps one with idle connections
                     del self.servers[name]
 
     def _change(self, name: str, **changes: object) -> None:

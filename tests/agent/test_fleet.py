@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from core_agent.contract.messages import FactsReport, NodeReport, Phase, ReadFacts
-from core_agent.contract.names import GroupName, InstanceId
+from core_agent.contract.messages import EnrollNode, FactsReport, NodeReport, Phase, ReadFacts
+from core_agent.contract.names import GroupName, InstanceId, PublicKey
 from core_agent.errors import Refused
+from core_agent.fleet import Observation, advance
 from tests.agent.core_under_test import GROUP, Core, key
+from tests.agent.fake_host import CORE_KEY
 
 
 def test_a_node_goes_the_whole_way_in(core: Core) -> None:
@@ -27,10 +29,12 @@ def test_a_node_goes_the_whole_way_in(core: Core) -> None:
     assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 maint weight 28 maxconn 28"
     core.host.handshake(key(1), int(core.now))
     core.host.checked("i-1")
+    assert core.host.files == (("i-1 10.100.0.2",), ("i-1 10.100.0.2 maint",))
     answer = core.ready("i-1")
     assert isinstance(answer, NodeReport)
     assert (answer.phase, answer.server) == (Phase.ACTIVE, "ready")
     assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 ready weight 28 maxconn 28"
+    assert core.host.files == (("i-1 10.100.0.2",), ("i-1 10.100.0.2 ready",))
 
 
 @pytest.mark.parametrize("lacks", ["handshake", "check", "word"])
@@ -74,6 +78,31 @@ def test_a_node_goes_the_whole_way_out(core: Core) -> None:
     core.agent.tick()
     assert core.host.text() == ""
     assert [n.phase for n in core.sync(i_1="leaving").nodes] == [Phase.GONE]
+
+
+def test_the_peer_stays_until_the_server_is_really_gone(core: Core) -> None:
+    """HAProxy still holds connections of a deleted-to-be server: the node is not gone yet, and keeps its tunnel."""
+    core.join(1)
+    core.host.stuck.add("i-1")
+    assert [n.phase for n in core.sync(i_1="leaving").nodes] == [Phase.DRAINING]
+    core.agent.tick()
+    assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 maint weight 28 maxconn 28"
+    core.host.stuck.clear()
+    core.agent.tick()
+    assert (core.host.text(), core.phases()) == ("", {"i-1": "gone"})
+
+
+def test_an_idle_server_that_is_still_open_is_not_drained(core: Core) -> None:
+    """No request at this instant means nothing while the next one may still be sent there."""
+    core.join(1)
+    core.host.busy("i-1", 1)
+    core.sync(i_1="leaving")
+    limits = core.agent._limits
+    still_open = Observation(handshake=True, check=True, server=True, closed=False, busy=0)
+    assert advance(core.state.nodes, {InstanceId("i-1"): still_open}, limits=limits, now=core.now).empty
+    closed = replace(still_open, closed=True)
+    (node,) = advance(core.state.nodes, {InstanceId("i-1"): closed}, limits=limits, now=core.now).nodes
+    assert node.removing
 
 
 def test_the_drain_ends_at_its_deadline(core: Core) -> None:
@@ -121,6 +150,13 @@ def test_an_older_generation_changes_nothing(core: Core) -> None:
     assert (report.applied, report.generation) == (False, newest)
     assert core.phases() == {"i-1": "active"}
     assert [n.phase for n in report.nodes] == [Phase.ACTIVE]
+
+
+def test_an_equal_generation_changes_nothing(core: Core) -> None:
+    """The same message delivered twice, with another node meanwhile gone, is answered and not applied."""
+    core.join(1)
+    report = core.sync(generation=core.generation, i_1="leaving")
+    assert (report.applied, core.phases()) == (False, {"i-1": "active"})
 
 
 def test_a_generation_from_the_future_is_refused(core: Core) -> None:
@@ -215,6 +251,8 @@ def test_a_stolen_key_is_refused(core: Core) -> None:
     with pytest.raises(Refused, match="found the key of i-1"):
         core.enroll("i-2", 1)
     assert core.phases()["i-2"] == "seated"
+    with pytest.raises(Refused, match="found the key of the core"):
+        core.agent.carry_out(EnrollNode(instance=InstanceId("i-2"), public_key=PublicKey(CORE_KEY)))
     core.sync(i_1="leaving", i_2="joining")
     with pytest.raises(Refused, match="found the key of i-1"):
         core.enroll("i-2", 1)

@@ -115,6 +115,18 @@ def test_the_relay_says_that_the_agent_is_away() -> None:
     assert b"is drawbridge-agent running?" in done.stderr
 
 
+@pytest.mark.parametrize("asked", [None, "", "sh", "drawbridge; id", "/usr/lib/openssh/sftp-server"])
+def test_the_relay_knows_one_word(served: Path, asked: str | None) -> None:
+    """Over SSH anything but `drawbridge` is told at once that there is nothing of the kind."""
+    code = f"import sys; from core_agent.relay import relay; sys.exit(relay({str(served)!r}))"
+    environment = os.environ | {"SSH_CONNECTION": "x"} | ({} if asked is None else {"SSH_ORIGINAL_COMMAND": asked})
+    document = encode_request(ReadFacts(), request_id="r-3")
+    argv = (sys.executable, "-c", code)
+    done = subprocess.run(argv, input=document, env=environment, capture_output=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"this key opens one door" in done.stderr
+
+
 def test_a_client_that_goes_away_harms_nobody(served: Path) -> None:
     """A connection dropped in the middle of a request leaves the server answering the next."""
     for _ in range(3):

@@ -76,3 +76,8 @@ def test_a_disk_that_refuses_changes_nothing(core: Core) -> None:
     with pytest.raises(StateError, match="readonly"):
         core.sync(i_1="leaving")
     assert (core.phases(), core.host.text()) == ({"i-1": "active"}, text)
+
+
+def test_every_transaction_survives_a_power_cut(core: Core) -> None:
+    """SQLite syncs at every commit (2 is FULL): what should be is on the disk before the first effect."""
+    assert core.state._connection.execute("PRAGMA synchronous").fetchone() == (2,)

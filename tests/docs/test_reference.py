@@ -21,7 +21,7 @@ def _keys(kind: type, prefix: str) -> typing.Iterator[str]:
         if dataclasses.is_dataclass(hint):
             yield from _keys(typing.cast("type", hint), f"{prefix}{name}.")
         elif inner is not None:
-            yield from _keys(inner, f"{prefix}{name}[].")
+            yield from _keys(typing.cast("type", inner), f"{prefix}{name}[].")
         else:
             yield f"{prefix}{name}"
 
