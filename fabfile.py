@@ -139,10 +139,10 @@ def drain(c: Context, instance: str, reason: str, undo: bool = False, dry_run: b
     _hold(c, instance, Hold.NONE if undo else Hold.DRAIN, reason, dry_run=dry_run)
 
 
-@task(pre=[_hosts], help={**_INSTANCE, **_REASON, **_DRY_RUN})
-def remove(c: Context, instance: str, reason: str, dry_run: bool = False) -> None:
-    """Drain one node and remove it from the core for good; its instance goes on running until AWS ends it."""
-    _hold(c, instance, Hold.REMOVE, reason, dry_run=dry_run)
+@task(pre=[_hosts], help={**_INSTANCE, **_REASON, "undo": "let it enroll again", **_DRY_RUN})
+def remove(c: Context, instance: str, reason: str, undo: bool = False, dry_run: bool = False) -> None:
+    """Drain one node and bar it from the core until --undo; its instance goes on running until AWS ends it."""
+    _hold(c, instance, Hold.NONE if undo else Hold.REMOVE, reason, dry_run=dry_run)
 
 
 def _hold(c: Context, instance: str, hold: Hold, reason: str, *, dry_run: bool) -> None:

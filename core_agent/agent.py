@@ -271,7 +271,7 @@ class Agent:
             nodes=tuple(
                 self._node_report(node, facts)
                 for node in sorted(nodes, key=lambda node: node.instance)
-                if node.phase is not Phase.GONE
+                if node.phase is not Phase.GONE or node.hold is not Hold.NONE
             ),
             burst=self._burst_report(),
             load=self._load_report(facts),

@@ -212,7 +212,7 @@ class GroupReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsReport:
-    """The answer to ``ReadFacts``: everything, every node that has not gone included.
+    """The answer to ``ReadFacts``: everything, every node included that has not gone or that an operator holds.
 
     ``pending_steps`` is the length of the plan that would still have to be applied: 0 on a core that has converged.
     """

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from core_agent.contract.messages import EnrollNode, FactsReport, NodeReport, Phase, ReadFacts
+from core_agent.contract.messages import EnrollNode, FactsReport, Hold, NodeReport, Phase, ReadFacts
 from core_agent.contract.names import GroupName, InstanceId, PublicKey
 from core_agent.errors import Refused
 from core_agent.fleet import Observation, advance
@@ -342,6 +342,9 @@ def test_an_operators_removal_lasts_while_the_cloud_lists_it(core: Core) -> None
     core.agent.tick()
     core.sync(i_1="serving")
     assert core.host.text() == ""
+    facts = core.agent.carry_out(ReadFacts())
+    assert isinstance(facts, FactsReport)
+    assert [(n.instance, n.phase, n.hold) for n in facts.nodes] == [("i-1", Phase.GONE, Hold.REMOVE)]
     with pytest.raises(Refused, match="an operator removed this node"):
         core.enroll("i-1", 1)
     core.hold("i-1", "none")

@@ -161,6 +161,7 @@ def test_burst_sets_the_level(core: LoopbackCore, fab: Fab, argv: tuple[str, ...
         (("drain", "--instance", "i-0abc", "--reason", "slow disk"), Hold.DRAIN),
         (("drain", "i-0abc", "slow disk", "--undo"), Hold.NONE),
         (("remove", "i-0abc", "slow disk"), Hold.REMOVE),
+        (("remove", "i-0abc", "slow disk", "--undo"), Hold.NONE),
     ],
 )
 def test_a_node_is_held(core: LoopbackCore, fab: Fab, argv: tuple[str, ...], hold: Hold) -> None:
