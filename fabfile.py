@@ -28,7 +28,8 @@ from operator_view.nodes import nodes as table
 from operator_view.status import burst as level_line
 from operator_view.status import status as glance
 from operator_view.synced import synced
-from settings import Host, Settings, UserName
+from settings import Settings
+from settings.words import Host, UserName
 
 _PARAMETER_BYTES = 4096  # of a standard SSM parameter
 _JSON = {"json": "print JSON instead of a table"}

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 _SOURCES = Path(__file__).resolve().parents[1]
+_PATTERNS = ("core_agent/**/*.py", "core_agent/system/*", "settings/*.py")
 # The client is the caller's side and needs Fabric; the builder is not needed on a core.
 _LEFT_OUT = {"core_agent/client.py", "core_agent/build.py"}
 _STAMP = (1980, 1, 1, 0, 0, 0)
@@ -14,9 +15,9 @@ _STAMP = (1980, 1, 1, 0, 0, 0)
 
 def members() -> list[Path]:
     """Return the files that belong in the zipapp, relative to the repository, in a fixed order."""
-    package = [*_SOURCES.glob("core_agent/**/*.py"), *_SOURCES.glob("core_agent/system/*")]
+    package = [path for pattern in _PATTERNS for path in _SOURCES.glob(pattern)]
     names = {path.relative_to(_SOURCES) for path in package if path.is_file() and "__pycache__" not in path.parts}
-    return sorted(name for name in names | {Path("settings.py")} if name.as_posix() not in _LEFT_OUT)
+    return sorted(name for name in names if name.as_posix() not in _LEFT_OUT)
 
 
 def build(out: Path) -> None:

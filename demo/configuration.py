@@ -7,7 +7,8 @@ import sys
 
 from demo.hosts.image import WEBAPP_PATH
 from demo.hosts.switch import CORE_ADDRESS
-from settings import Architecture, Functions, Runtime
+from settings.tables import Functions
+from settings.words import Architecture, Runtime
 
 ACCOUNT = "123456789012"
 REGION = "eu-north-1"

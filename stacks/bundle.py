@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core_agent.errors import DrawbridgeError
-from settings import Functions, Runtime
+from settings.tables import Functions
+from settings.words import Runtime
 
 REQUIREMENTS = Path("lambdas/requirements.txt")
 # Of the agent, the Lambdas see the contract, the client and the errors: an import of anything else fails on AWS too.

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from core_agent.desired import Mode, Server
 from core_agent.haproxy.options import CHECK, WATCH, declaration
 from core_agent.paths import AGENT_USER, HAPROXY_SOCKET
-from settings import CoreServer, Settings
+from settings import Settings
+from settings.tables import CoreServer
 
 BACKEND = "web_nodes"
 FRONTEND = "fe_web"

@@ -25,7 +25,7 @@ from demo.hosts.process import Process
 from demo.hosts.switch import CORE_ADDRESS, Switch
 from demo.hosts.syslog import Syslog
 from demo.hosts.unit import Service, parse_service, parse_socket
-from settings import CoreServer
+from settings.tables import CoreServer
 
 READY_TIMEOUT_S = 15
 _WIREGUARD_GO = f"{image.FOLDER}/wireguard-go"

@@ -44,7 +44,7 @@ def test_it_carries_nothing_of_the_callers_side(zipapp: Path) -> None:
     """No client, no Fabric, no AWS; the units are in."""
     names = zipfile.ZipFile(zipapp).namelist()
     assert "core_agent/client.py" not in names
-    assert {"settings.py", "core_agent/system/drawbridge-agent.service"} <= set(names)
+    assert {"settings/__init__.py", "core_agent/system/drawbridge-agent.service"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
 

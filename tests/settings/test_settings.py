@@ -18,7 +18,7 @@ import settings
 from core_agent.errors import SettingsError
 from settings import Settings
 
-DEFAULT = Path(settings.__file__).with_name("drawbridge.toml")
+DEFAULT = Path("drawbridge.toml")
 TEXT = DEFAULT.read_text()
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmN4XKnXrqZ7VnGg1fW0B1kKQbLkqzD6k0Xo3m1b2cV"
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from core_agent.errors import SettingsError
-from settings import Application, ImageReference, Settings, Word
+from settings import Settings
+from settings.tables import Application
+from settings.words import ImageReference, Word
 from stacks import boot
 from tests.stacks.conftest import ROOT
 from tests.stacks.node_world import PRIVATE_KEY, SECRET_KEY, SESSION_TOKEN, TUNNEL, Cloud, Machine, serving

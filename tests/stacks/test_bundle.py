@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from settings import Architecture, Functions, Runtime
+from settings.tables import Functions
+from settings.words import Architecture, Runtime
 from stacks import bundle
 from stacks.bundle import BundleError
 from tests.stacks.conftest import ROOT

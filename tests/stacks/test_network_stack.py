@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from core_agent.errors import SettingsError
-from settings import Host, Settings, Zone
+from settings import Settings
+from settings.words import Host, Zone
 from stacks.network import subnet_prefix_length
 from tests.stacks.conftest import House, Synthesise
 

@@ -1,0 +1,168 @@
+"""The tables of drawbridge.toml as frozen data, with their defaults, no two compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated
+
+from core_agent.contract.shapes import Range
+from settings.words import (
+    Account,
+    Architecture,
+    Bind,
+    Host,
+    HostKey,
+    ImageReference,
+    InstanceType,
+    Label,
+    ParameterName,
+    Port,
+    Region,
+    Runtime,
+    UrlPath,
+    UserName,
+    Word,
+    Zone,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreServer:
+    """One of the core's own application servers; ``maxconn`` is its real capacity in requests at a time."""
+
+    name: Label
+    address: IPv4Address
+    port: Port
+    maxconn: Annotated[int, Range(1, 100_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """The machines in Norway: how they are reached and what they run."""
+
+    name: Label
+    public_address: Host
+    ssh_host_key: HostKey
+    servers: tuple[CoreServer, ...]
+    ssh_port: Port = 22
+    ssh_user: UserName = UserName("drawbridge")
+    ssh_identity: str = "~/.ssh/drawbridge"
+    ssh_key_parameter: ParameterName = ParameterName("/drawbridge/ssh-key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """The WireGuard network; the core has its first address, every node one of the others.
+
+    ``quarantine_s`` is how long an address that was released stays unused, so that nothing late reaches a stranger.
+    """
+
+    network: IPv4Network
+    port: Port = 51820
+    mtu: Annotated[int, Range(1280, 1420)] = 1360
+    keepalive_s: Annotated[int, Range(5, 120)] = 25
+    quarantine_s: Annotated[int, Range(0, 86_400)] = 300
+
+    @property
+    def core_address(self) -> IPv4Address:
+        """The hub's own address: the first of the network."""
+        return self.network.network_address + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontend:
+    """HAProxy's side towards the users."""
+
+    bind: Bind = Bind(":80")
+    health_path: UrlPath = UrlPath("/health")
+    health_host: Host = Host("localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What is rented from AWS. Times bound the lifecycle hooks and the drain."""
+
+    account: Account
+    region: Region
+    availability_zones: tuple[Zone, ...]
+    vpc_network: IPv4Network
+    max_capacity: Annotated[int, Range(1, 4000)]
+    min_capacity: Annotated[int, Range(0, 4000)] = 0
+    instance_type: InstanceType = InstanceType("t4g.small")
+    image_parameter: ParameterName = ParameterName("/aws/service/debian/release/13/latest/arm64")
+    volume_gib: Annotated[int, Range(8, 500)] = 8
+    launch_timeout_s: Annotated[int, Range(30, 7200)] = 600
+    terminate_timeout_s: Annotated[int, Range(30, 7200)] = 180
+    drain_deadline_s: Annotated[int, Range(1, 3600)] = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """What every node runs: a container ``image``, or a ``command`` that the machine image already has."""
+
+    port: Port
+    image: ImageReference | None = None
+    command: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """How the edge is used: each node's full weight and slots, and the levels that alarms switch between.
+
+    The alarm goes on at ``saturation_high_percent`` of the core's slots (busy and queued), by the worst moment of each
+    of ``alarm_periods`` minutes in a row.
+    """
+
+    weight: Annotated[int, Range(1, 256)] = 28
+    maxconn: Annotated[int, Range(1, 10_000)] = 28
+    calm_percent: Annotated[int, Range(0, 100)] = 25
+    alarm_percent: Annotated[int, Range(0, 100)] = 100
+    saturation_high_percent: Annotated[int, Range(1, 1000)] = 80
+    alarm_periods: Annotated[int, Range(1, 60)] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """When a sync is refused for removing too much: more than ``share_percent`` of a group and more than ``nodes``."""
+
+    share_percent: Annotated[int, Range(0, 100)] = 30
+    nodes: Annotated[int, Range(0, 4000)] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Functions:
+    """How the Lambda functions are built."""
+
+    architecture: Architecture = Architecture.ARM64
+    runtime: Runtime = Runtime.PYTHON_3_13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of ``drawbridge.toml``; ``name`` prefixes every physical name on AWS."""
+
+    name: Label
+    core: Core
+    tunnel: Tunnel
+    edge: Edge
+    application: Application
+    frontend: Frontend = Frontend()
+    burst: Burst = Burst()
+    guard: Guard = Guard()
+    functions: Functions = Functions()
+
+    @property
+    def group_name(self) -> str:
+        """The Auto Scaling group's physical name: known before any stack exists, so no stack waits for another's."""
+        return f"{self.name}-edge"
+
+    @property
+    def node_role_name(self) -> str:
+        """The IAM role that nodes run as; the enroll function admits no other."""
+        return f"{self.name}-node-{self.edge.region}"
+
+    @property
+    def node_capacity(self) -> int:
+        """How many nodes the tunnel has addresses for: all but the network's own, the broadcast and the core's."""
+        return max(0, self.tunnel.network.num_addresses - 3)
