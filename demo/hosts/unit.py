@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from demo.hosts.errors import HostError
 
 _SKIPPED_PREFIXES = ("Protect", "Private", "Restrict", "SystemCall", "Lock", "MemoryDeny", "Remove", "IPAddress")
-_SKIPPED = {"ReadWritePaths", "ReadOnlyPaths", "ProcSubset", "Restart", "RestartSec", "Type", "Backlog"}
+_SKIPPED = {
+    "ReadWritePaths",
+    "ReadOnlyPaths",
+    "ProcSubset",
+    "Restart",
+    "RestartSec",
+    "Type",
+    "Backlog",
+    "TriggerLimitIntervalSec",
+}
 _SERVICE = {"ExecStart", "User", "Group", "AmbientCapabilities", "CapabilityBoundingSet", "NoNewPrivileges", "UMask"}
 _SOCKET = {"ListenStream", "SocketUser", "SocketGroup", "SocketMode", "DirectoryMode"}
 
