@@ -37,7 +37,7 @@ format: .venv/.ready  ## let ruff put the code into its form
 test: setup  ## set everything up and run all tests (root: they make network namespaces)
 	pytest $(ARGS)
 
-demo: setup agent  ## set everything up and show the whole house on this machine (root); PAUSE=1 stops before the end
+demo: setup  ## set everything up and show the whole house on this machine (root); PAUSE=1 stops before the end
 	$(BIN)/python -m demo $(if $(PAUSE),--pause) $(ARGS)
 
 synth: setup  ## write the CloudFormation templates to cdk.out

@@ -1,8 +1,7 @@
-"""One turn of the agent: decide and record, then gather → plan → apply → gather, then report; it knows no transport.
+"""One turn of the agent: decide and record, converge, let phases advance, report; it knows no transport.
 
 Rule 1: what should be is durable before the first effect, so a crash anywhere heals by converging again.
-Rule 2: the files on disk are written before the running state is changed, and say the same.
-Rule 3: nothing here waits for a drain or a health check: ``tick`` looks again.
+Rule 2: nothing here waits for a drain or a health check: ``tick`` looks again.
 """
 
 from __future__ import annotations
@@ -11,48 +10,32 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from core_agent import __version__, desired, fleet
+from core_agent import desired, fleet
 from core_agent.contract.messages import (
     ActivateNode,
-    BurstReport,
     Command,
-    CoreServerReport,
     EnrollNode,
-    FactsReport,
-    FleetReport,
-    GroupReport,
-    Hold,
     HoldNode,
-    Lifecycle,
-    LoadReport,
-    NodeReport,
     Phase,
     ReadFacts,
     Report,
     SetBurst,
     SyncFleet,
-    TunnelReport,
 )
-from core_agent.contract.names import InstanceId, PublicKey
-from core_agent.errors import RefusalKind, Refused
+from core_agent.converge import Converger, Sight
 from core_agent.fleet import Burst, Changes, Limits, Node, Observation
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
+from core_agent.reports import Reporter
 from core_agent.state import State
 from core_agent.wireguard.facts import WireguardFacts
 from settings import Settings
 
 log = logging.getLogger("drawbridge")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the core runs at one moment."""
-
-    wireguard: WireguardFacts
-    backend: BackendFacts
+# A session older than this is dead (WireGuard's REJECT_AFTER_TIME); keepalives renew it every two minutes.
+_FRESH_HANDSHAKE_S = 180
 
 
 class Agent:
@@ -64,45 +47,44 @@ class Agent:
         self._host = host
         self._clock = clock
         self._lock = threading.Lock()
+        self._converger = Converger(settings, host)
         self._limits = Limits(
             network=settings.tunnel.network,
             quarantine_s=settings.tunnel.quarantine_s,
             drain_deadline_s=settings.edge.drain_deadline_s,
-            guard_nodes=settings.guard.nodes,
-            guard_share_percent=settings.guard.share_percent,
         )
+        self._reporter = Reporter(settings, state, self._limits, clock)
 
     def carry_out(self, command: Command) -> Report:
-        """Return the report on ``command``. Raises ``Refused`` (nothing changed) or a retryable ``DrawbridgeError``."""
+        """Return the report on ``command``.
+
+        Raises ``Refused`` when nothing was changed, and a retryable ``DrawbridgeError`` when the wish was recorded but
+        the core could not be brought to it yet; the ticker goes on trying.
+        """
         with self._lock:
-            facts = self._gather()
-            changes = self._decide(command, facts)
+            changes = self._decide(command)
             self._record(changes)
-            facts = self._settle(facts)
-            return self._report(command, changes, facts)
+            facts = self._settle().facts
+            pending = len(self._converger.plan_peers(self._peers(), facts.wireguard))
+            pending += len(self._converger.plan_servers(self._servers(), facts.backend))
+            return self._reporter.report(command, changes, facts, pending=pending)
 
     def tick(self) -> bool:
-        """Let phases advance and repair drift; return whether anything is still in motion."""
+        """Let phases advance and repair drift; return whether anything is still in motion. Raises as ``carry_out``."""
         with self._lock:
-            self._settle(self._gather())
+            _ = self._settle().facts
             return any(node.phase in (Phase.ENROLLED, Phase.DRAINING) for node in self._state.nodes.values())
 
-    # --- decide -----------------------------------------------------------------------------------------------------
-
-    def _decide(self, command: Command, facts: Facts) -> Changes:
+    def _decide(self, command: Command) -> Changes:
         nodes, now = self._state.nodes, self._clock()
         match command:
             case SyncFleet():
                 newest = self._state.generations.get(command.group, -1)
                 return fleet.sync(nodes, newest, command, limits=self._limits, now=now)
             case EnrollNode():
+                core_key = self._host.read_wireguard().public_key
                 return fleet.enroll(
-                    nodes,
-                    command.instance,
-                    command.public_key,
-                    core_key=facts.wireguard.public_key,
-                    limits=self._limits,
-                    now=now,
+                    nodes, command.instance, command.public_key, core_key=core_key, limits=self._limits, now=now
                 )
             case ActivateNode():
                 return fleet.activate(nodes, command.instance)
@@ -122,188 +104,43 @@ class Agent:
         if changes.burst is not None:
             log.info("burst level_percent=%d reason=%r", changes.burst.level_percent, str(changes.burst.reason))
         if changes.missing:
-            log.warning("guard kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))
+            log.warning("kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))
 
-    # --- gather, plan, apply ----------------------------------------------------------------------------------------
-
-    def _gather(self) -> Facts:
-        return Facts(wireguard=self._host.read_wireguard(), backend=self._host.read_backend())
-
-    def _settle(self, facts: Facts) -> Facts:
+    def _settle(self) -> Sight:
         """Converge, let phases advance on what was seen, and converge again until neither changes anything."""
-        facts = self._converge(facts)
+        sight = self._converger.converge(self._peers(), self._servers())
         # Each round moves at least one node one phase further, and no node has more phases than this.
         for _ in range(len(Phase)):
-            changes = self._advance(facts)
+            if sight.backend is None:  # nothing was seen of any server, which is not the same as seeing none
+                break
+            changes = self._advance(sight.wireguard, sight.backend)
             if changes.empty:
                 break
             self._record(changes)
-            facts = self._converge(facts)
-        return facts
+            sight = self._converger.converge(self._peers(), self._servers())
+        return sight
 
-    def _converge(self, facts: Facts) -> Facts:
-        peers, servers = self._desired()
-        self._host.write_files(peers.values(), servers.values(), facts.wireguard)
-        plan = self._host.plan(peers, servers, facts.wireguard, facts.backend)
-        if not plan:
-            return facts
-        self._host.carry_out(plan)
-        return self._gather()
+    def _peers(self) -> dict[str, desired.Peer]:
+        return desired.peers(self._state.nodes.values())
 
-    def _desired(self) -> tuple[dict[str, desired.Peer], dict[str, desired.Server]]:
-        nodes, burst = self._state.nodes.values(), self._settings.burst
-        level = self._state.burst.level_percent
-        servers = desired.servers(nodes, level_percent=level, weight=burst.weight, maxconn=burst.maxconn)
-        return desired.peers(nodes), servers
-
-    def _advance(self, facts: Facts) -> Changes:
-        seen = {node.instance: _observe(node, facts) for node in self._state.nodes.values()}
-        return fleet.advance(self._state.nodes, seen, limits=self._limits, now=self._clock())
-
-    # --- report -----------------------------------------------------------------------------------------------------
-
-    def _report(self, command: Command, changes: Changes, facts: Facts) -> Report:
-        match command:
-            case SyncFleet():
-                return self._fleet_report(command, changes, facts)
-            case EnrollNode():
-                return self._tunnel_report(command.instance, facts)
-            case ActivateNode() | HoldNode():
-                return self._node_report(self._known(command.instance), facts)
-            case SetBurst():
-                return self._burst_report()
-            case ReadFacts():
-                return self._facts_report(facts)
-
-    def _known(self, instance: InstanceId) -> Node:
-        node = self._state.nodes.get(instance)
-        if node is None:
-            raise Refused(RefusalKind.UNKNOWN_NODE, f"reporting on {instance}: no such node on this core")
-        return node
-
-    def _fleet_report(self, command: SyncFleet, changes: Changes, facts: Facts) -> FleetReport:
-        seats = {seat.instance: seat for seat in command.seats}
-        nodes = []
-        for instance, seat in seats.items():
-            node = self._state.nodes.get(instance)
-            if node is None:  # it never came this far: as gone as can be
-                nodes.append(_never_seen(instance, command))
-            elif seat.lifecycle is not Lifecycle.SERVING or node.phase is not Phase.ACTIVE:
-                nodes.append(self._node_report(node, facts))
-        nodes += [
-            self._node_report(node, facts)
-            for node in self._state.nodes.values()
-            if node.group == command.group and node.instance not in seats and node.phase is not Phase.GONE
-        ]
-        newest = self._state.generations.get(command.group, command.generation)
-        return FleetReport(
-            group=command.group,
-            generation=newest,
-            applied=changes.generation is not None,
-            nodes=tuple(nodes),
-            missing=changes.missing,
-            load=self._load_report(facts),
-        )
-
-    def _node_report(self, node: Node, facts: Facts) -> NodeReport:
-        server = facts.backend.servers.get(node.instance)
-        peer = facts.wireguard.peers.get(node.public_key or "")
-        now = self._clock()
-        return NodeReport(
-            instance=node.instance,
-            group=node.group,
-            lifecycle=node.lifecycle,
-            phase=node.phase,
-            hold=node.hold,
-            waited_s=max(0, int(now - node.since)),
-            address=node.address,
-            handshake_age_s=max(0, int(now) - peer.handshake_at) if peer and peer.handshake_at else None,
-            server=server.mode.value if server else "absent",
-            check=server.check if server else "",
-            weight=server.weight if server else 0,
-            maxconn=server.maxconn if server else 0,
-            connections=server.busy if server else 0,
-        )
-
-    def _tunnel_report(self, instance: InstanceId, facts: Facts) -> TunnelReport:
-        tunnel, core = self._settings.tunnel, self._settings.core
-        return TunnelReport(
-            instance=instance,
-            address=f"{self._known(instance).address}/32",
-            core_address=str(tunnel.core_address),
-            core_public_key=PublicKey(facts.wireguard.public_key),
-            endpoint=f"{core.public_address}:{tunnel.port}",
-            mtu=tunnel.mtu,
-            keepalive_s=tunnel.keepalive_s,
-        )
-
-    def _burst_report(self) -> BurstReport:
-        return BurstReport(level_percent=self._state.burst.level_percent, reason=self._state.burst.reason)
-
-    def _load_report(self, facts: Facts) -> LoadReport:
-        backend = facts.backend
-        core = [backend.servers.get(server.name) for server in self._settings.core.servers]
-        return LoadReport(
-            servers=tuple(
-                CoreServerReport(
-                    name=server.name, up=server.up, busy=server.busy, slots=server.maxconn, queue=server.queue
-                )
-                for server in core
-                if server is not None
-            ),
-            queue=backend.queue,
-            requests_total=backend.requests_total,
-        )
-
-    def _facts_report(self, facts: Facts) -> FactsReport:
+    def _servers(self) -> dict[str, desired.Server]:
+        burst, level = self._settings.burst, self._state.burst.level_percent
         nodes = self._state.nodes.values()
-        free = sum(1 for _ in fleet.free_addresses(nodes, self._limits))
-        peers, servers = self._desired()
-        return FactsReport(
-            agent_version=__version__,
-            core=self._settings.core.name,
-            network=str(self._settings.tunnel.network),
-            addresses_free=free,
-            groups=tuple(
-                GroupReport(group=group, generation=generation)
-                for group, generation in sorted(self._state.generations.items())
-            ),
-            nodes=tuple(
-                self._node_report(node, facts)
-                for node in sorted(nodes, key=lambda node: node.instance)
-                if node.phase is not Phase.GONE or node.hold is not Hold.NONE
-            ),
-            burst=self._burst_report(),
-            load=self._load_report(facts),
-            pending_steps=len(self._host.plan(peers, servers, facts.wireguard, facts.backend)),
-        )
+        return desired.servers(nodes, level_percent=level, weight=burst.weight, maxconn=burst.maxconn)
+
+    def _advance(self, wireguard: WireguardFacts | None, backend: BackendFacts) -> Changes:
+        now = self._clock()
+        seen = {node.instance: _observe(node, wireguard, backend, now) for node in self._state.nodes.values()}
+        return fleet.advance(self._state.nodes, seen, limits=self._limits, now=now)
 
 
-def _observe(node: Node, facts: Facts) -> Observation:
-    server = facts.backend.servers.get(node.instance)
-    peer = facts.wireguard.peers.get(node.public_key or "")
+def _observe(node: Node, wireguard: WireguardFacts | None, backend: BackendFacts, now: float) -> Observation:
+    server = backend.servers.get(node.instance)
+    peer = wireguard.peers.get(node.public_key or "") if wireguard is not None else None
     return Observation(
-        handshake=peer is not None and peer.handshake_at > 0,
+        handshake=peer is not None and now - peer.handshake_at <= _FRESH_HANDSHAKE_S,
         check=server is not None and server.healthy,
         server=server is not None,
         closed=server is not None and server.mode is not desired.Mode.READY,
         busy=server.busy + server.queue if server else 0,
-    )
-
-
-def _never_seen(instance: InstanceId, command: SyncFleet) -> NodeReport:
-    return NodeReport(
-        instance=instance,
-        group=command.group,
-        lifecycle=Lifecycle.LEAVING,
-        phase=Phase.GONE,
-        hold=Hold.NONE,
-        waited_s=0,
-        address=None,
-        handshake_age_s=None,
-        server="absent",
-        check="",
-        weight=0,
-        maxconn=0,
-        connections=0,
     )

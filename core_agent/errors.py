@@ -11,7 +11,9 @@
     ├── CommandFailed            yes   a program on the core exited non-zero; carries the result
     ├── RuntimeApiError          yes   HAProxy's runtime API answered something else than success
     ├── UnreadableFacts          yes   a program printed something that its manual does not promise
+    ├── FileFailed               yes   a file on the core could not be read or written
     └── StateError               no    the agent's own records are missing, damaged or from a newer agent
+        └── RecordFailed         yes   a change could not be made durable; nothing was done about it
 
 Wording: what was being done, then what was wanted and what was found:
 ``adding peer 10.100.0.7/32: wg exited 1: Unable to modify interface: No such device``.
@@ -108,5 +110,17 @@ class UnreadableFacts(DrawbridgeError):
     retryable = True
 
 
+class FileFailed(DrawbridgeError):
+    """A file on the core could not be read or written; the former one is still there."""
+
+    retryable = True
+
+
 class StateError(DrawbridgeError):
     """The agent's own records are missing, damaged or written by a newer agent; nothing on the core was touched."""
+
+
+class RecordFailed(StateError):
+    """A change could not be made durable, for example on a full disk; nothing was recorded and nothing done."""
+
+    retryable = True

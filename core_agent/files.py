@@ -1,4 +1,7 @@
-"""Writes a file so that a crash leaves the old or the new one, never half of either."""
+"""Writes a file so that a crash leaves the old or the new one, never half of either.
+
+Bytes that are no UTF-8 survive a round trip: an operator's comment in another encoding is no reason to stop.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,50 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from core_agent.errors import FileFailed
+
 
 def read(path: Path) -> str:
-    """Return the file's text, or nothing when there is no file."""
+    """Return the file's text, or nothing when there is no file. Raises ``FileFailed``."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise FileFailed(f"reading {path}: {error.strerror}") from None
 
 
 def replace(path: Path, text: str, *, mode: int, check: Callable[[Path], None] | None = None) -> None:
-    """Put ``text`` at ``path`` by renaming a finished, synced file; ``check`` sees that file first and may raise."""
+    """Put ``text`` at ``path`` by renaming a finished, synced file; ``check`` sees that file first and may raise.
+
+    Raises ``FileFailed``; whatever is raised, the former file is still there and no draft is left.
+    """
     draft = path.with_name(f".{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "w") as file:
+    try:
+        _write(draft, text, mode)
+        if check is not None:
+            check(draft)
+        draft.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise FileFailed(f"writing {path}: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write(draft: Path, text: str, mode: int) -> None:
+    draft.unlink(missing_ok=True)  # what a crash left; and O_EXCL below follows nobody's link
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         os.fchmod(file.fileno(), mode)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if check is not None:
-            check(draft)
-        draft.replace(path)
+        os.fsync(descriptor)
     finally:
-        draft.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        os.close(descriptor)

@@ -6,8 +6,8 @@
                               └───seat serving again── draining ◀┘ ──empty or late──▶ (removing) ──server gone──▶ gone
 
 Rule 1: an instance id has at most one address and one key; both stay its own until the quarantine is over.
-Rule 2: a node leaves when the cloud says that *it* is leaving or gone, or an operator does, or when few are missing.
-Rule 3: a node opens when it asked to (or the cloud calls it serving), its handshake was seen and its check is good.
+Rule 2: a node leaves when the cloud says that *it* is leaving or gone, or an operator does; never for being missing.
+Rule 3: a node opens when it asked to (or the cloud calls it serving), its handshake is fresh and its check is good.
 Rule 4: the peer outlives the server: nothing is routed to a machine whose tunnel was taken away.
 """
 
@@ -51,7 +51,7 @@ class Burst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What was seen of one node: ``handshake`` ever, ``check`` good, ``closed`` to new requests, ``busy`` requests."""
+    """What was seen of one node: ``handshake`` fresh, ``check`` good, ``closed`` to new requests, ``busy`` requests."""
 
     handshake: bool
     check: bool
@@ -67,8 +67,6 @@ class Limits:
     network: IPv4Network
     quarantine_s: float
     drain_deadline_s: float
-    guard_nodes: int
-    guard_share_percent: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +114,7 @@ def sync(nodes: Mapping[InstanceId, Node], newest: int, command: SyncFleet, *, l
             after = replace(after, address=next(free, None))
         if after is not None and after != node:
             changed[seat.instance] = after
-    missing = _absent(nodes, command, changed, limits, now)
+    missing = _absent(nodes, command, changed, now)
     return Changes(nodes=tuple(changed.values()), generation=(command.group, command.generation), missing=missing)
 
 
@@ -135,6 +133,9 @@ def _seated(node: Node | None, seat: Seat, group: GroupName, now: float) -> Node
         phase = Phase.ENROLLED if node.public_key else Phase.SEATED
         back = replace(node, phase=phase, since=now, removing=False, wants_ready=True)
         return replace(back, lifecycle=seat.lifecycle)
+    if node.lifecycle is Lifecycle.RESTING and seat.lifecycle is Lifecycle.JOINING and node.phase is Phase.ACTIVE:
+        # It was stopped meanwhile, perhaps: what it proved before it rested counts for nothing.
+        node = replace(node, phase=Phase.ENROLLED, since=now, wants_ready=False)
     return replace(node, lifecycle=seat.lifecycle)
 
 
@@ -142,18 +143,15 @@ def _absent(
     nodes: Mapping[InstanceId, Node],
     command: SyncFleet,
     changed: dict[InstanceId, Node],
-    limits: Limits,
     now: float,
 ) -> tuple[InstanceId, ...]:
-    """Let go of the group's nodes that have no seat, into ``changed``; return those that the guard keeps."""
+    """Let go, into ``changed``, of the group's nodes without a seat that were disowned by name; return the others."""
     seats = {seat.instance for seat in command.seats}
     declared = set(command.gone)
     members = [node for node in nodes.values() if node.group == command.group]
-    present = [node for node in members if node.phase is not Phase.GONE]
-    absent = [node for node in present if node.instance not in seats]
+    absent = [node for node in members if node.phase is not Phase.GONE and node.instance not in seats]
     doubtful = [n for n in absent if n.instance not in declared and n.lifecycle is not Lifecycle.LEAVING]
-    too_many = len(doubtful) > limits.guard_nodes and len(doubtful) * 100 > limits.guard_share_percent * len(present)
-    kept = {node.instance for node in doubtful} if too_many and command.override is None else set()
+    kept = {node.instance for node in doubtful} if command.override is None else set()
     for node in absent:
         if node.instance in declared:  # the machine is no more: nothing to wait for
             left = _leaving(node, now)

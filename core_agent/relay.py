@@ -13,21 +13,22 @@ import sys
 WORD = "drawbridge"
 _LIMIT_BYTES = (1 << 20) + 1  # one more than the agent accepts, so that it can say so itself
 _TIMEOUT_S = 30
-_STDIN_TIMEOUT_S = 30
+_REQUEST_TIMEOUT_S = _REPLY_TIMEOUT_S = 30
 
 
 def relay(path: str) -> int:
     """Return the exit status: 0 when a whole reply was passed on, 1 with a line on standard error when not.
 
     sshd runs this whatever was asked for and says what that was; anything but the one word is somebody looking for a
-    shell, a file or a tunnel, and is told so at once. A caller that never finishes its request is cut off.
+    shell, a file or a tunnel, and is told so at once. A caller that never finishes its request, or never takes the
+    reply, is cut off.
     """
     asked = os.environ.get("SSH_ORIGINAL_COMMAND", "" if "SSH_CONNECTION" in os.environ else WORD)
     if asked != WORD:
         print("this key opens one door, Drawbridge's agent: no shell, no files, no forwarding", file=sys.stderr)
         return 1
     signal.signal(signal.SIGALRM, _give_up)
-    signal.alarm(_STDIN_TIMEOUT_S)
+    signal.alarm(_REQUEST_TIMEOUT_S)
     agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     agent.settimeout(_TIMEOUT_S)
     try:
@@ -37,7 +38,7 @@ def relay(path: str) -> int:
             agent.sendall(data)
             left -= len(data)
         agent.shutdown(socket.SHUT_WR)
-        signal.alarm(0)
+        signal.alarm(_REPLY_TIMEOUT_S)
         while data := agent.recv(1 << 16):
             view = memoryview(data)
             while view:
@@ -49,4 +50,4 @@ def relay(path: str) -> int:
 
 
 def _give_up(*_: object) -> None:
-    raise TimeoutError(f"no whole request within {_STDIN_TIMEOUT_S} s")
+    raise TimeoutError(f"no whole request or no taker for the reply within {_REQUEST_TIMEOUT_S} s")

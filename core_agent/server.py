@@ -29,7 +29,7 @@ log = logging.getLogger("drawbridge")
 
 _REQUEST_TIMEOUT_S = 15
 _LISTEN_FD = 3  # SD_LISTEN_FDS_START
-_MOVING_INTERVAL_S, _QUIET_INTERVAL_S = 0.25, 2.0
+_MOVING_INTERVAL_S, _QUIET_INTERVAL_S, _TROUBLE_INTERVAL_S = 0.25, 2.0, 4.0
 
 
 def answer(agent: Agent, document: bytes) -> bytes:
@@ -94,14 +94,19 @@ class Server:
                 log.warning("a client went away: %s", error)
 
     def _tick(self) -> None:
-        interval = _MOVING_INTERVAL_S
+        interval, complaint = _MOVING_INTERVAL_S, ""
         while not self._stopping.wait(interval):
             try:
                 moving = self._agent.tick()
             except DrawbridgeError as error:
-                log.error("converging: %s", error)  # noqa: TRY400 - the message is whole; the next tick tries again
-                moving = True
-            interval = _MOVING_INTERVAL_S if moving else _QUIET_INTERVAL_S
+                if str(error) != complaint:  # once for each trouble, not four times a second
+                    complaint = str(error)
+                    log.error("converging: %s; trying again and again", complaint)  # noqa: TRY400 - the message is whole
+                interval = min(2 * interval, _TROUBLE_INTERVAL_S)
+                continue
+            if complaint:
+                log.info("converging: well again")
+            interval, complaint = (_MOVING_INTERVAL_S if moving else _QUIET_INTERVAL_S), ""
 
 
 def _end_loudly(hook: threading.ExceptHookArgs) -> None:

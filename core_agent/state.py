@@ -12,7 +12,7 @@ from typing import Self
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
-from core_agent.errors import StateError
+from core_agent.errors import RecordFailed, StateError
 from core_agent.fleet import Burst, Changes, Node
 
 SCHEMA_VERSION = 1
@@ -86,14 +86,14 @@ class State:
         self.burst = Burst(level_percent=level, reason=Reason(reason))
 
     def commit(self, changes: Changes) -> None:
-        """Make ``changes`` durable, then visible. Raises ``StateError`` and changes nothing when the disk refuses."""
+        """Make ``changes`` durable, then visible. Raises ``RecordFailed`` and changes nothing when the disk refuses."""
         if changes.empty:
             return
         try:
             with self._connection:
                 self._write(changes)
         except sqlite3.Error as error:
-            raise StateError(f"writing {self._path}: {error}") from None
+            raise RecordFailed(f"writing {self._path}: {error}") from None
         for instance in changes.forgotten:
             del self.nodes[instance]
         self.nodes.update({node.instance: node for node in changes.nodes})

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from core_agent.build import build
 from demo import configuration
 from demo.aws.credentials import InstanceCredentials
 from demo.aws.machines import Machine
@@ -59,7 +60,9 @@ class House:
         text = configuration.toml(host_key=self.host_key, identity=str(self._identity))
         self._config.write_text(text)
         public_key = self._identity.with_suffix(".pub").read_text().strip()
-        printed = self.core.install(agent=ROOT / ".build/agent.pyz", config=text, authorized_key=public_key)
+        agent = self.folder / "agent.pyz"
+        build(agent)
+        printed = self.core.install(agent=agent, config=text, authorized_key=public_key)
         self.core.start(self.settings.core.servers, service_ms=configuration.SERVICE_MS)
         self.users.boot()
         return printed

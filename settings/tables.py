@@ -123,14 +123,6 @@ class Burst:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """When a sync is refused for removing too much: more than ``share_percent`` of a group and more than ``nodes``."""
-
-    share_percent: Annotated[int, Range(0, 100)] = 30
-    nodes: Annotated[int, Range(0, 4000)] = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Functions:
     """How the Lambda functions are built."""
 
@@ -149,7 +141,6 @@ class Settings:
     application: Application
     frontend: Frontend = Frontend()
     burst: Burst = Burst()
-    guard: Guard = Guard()
     functions: Functions = Functions()
 
     @property

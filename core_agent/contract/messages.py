@@ -61,8 +61,8 @@ class SyncFleet:
 
     ``generation`` is the Unix time in milliseconds taken just *before* the group was described, so a later look always
     wins; an older one changes nothing and is answered with the current state. ``gone`` names instances that the cloud,
-    asked about each by its id, declared terminated or unknown. Nodes that are neither seated nor in ``gone`` leave too,
-    unless they are more than the guard allows: then they stay, and the report names them, or ``override`` says why not.
+    asked about each by its id, declared terminated or unknown. Nodes that are neither seated nor in ``gone`` stay as
+    they are and are named in the report; only ``override``, an operator's reason, lets them go too.
     """
 
     group: GroupName
@@ -172,9 +172,9 @@ class FleetReport:
 
     ``applied`` is False for a generation older than ``generation``, the newest one seen. ``nodes`` holds the nodes *in
     motion*: every seat that is not serving, every serving one that is not active, and every node not seated that has
-    not yet gone, so the answer stays small in a large, quiet fleet. ``missing`` names the nodes that the massacre guard
-    kept: not seated, not declared gone, and too many at once to be believed. The cloud should be asked about each by
-    its id, and those it disowns sent again in ``gone``.
+    not yet gone, so the answer stays small in a large, quiet fleet. ``missing`` names the nodes that were neither
+    seated nor declared gone, which stay as they are: the cloud should be asked about each by its id, and those that it
+    disowns sent again in ``gone``.
     """
 
     group: GroupName

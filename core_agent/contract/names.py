@@ -32,8 +32,9 @@ class InstanceId(Name):
     """One machine of the edge, for example ``i-0abc1234def567890``. Also the HAProxy server's name."""
 
     __slots__ = ()
-    shape = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-    wanted = "an instance id: 1 to 63 lower-case letters, digits and hyphens"
+    # The prefix keeps nodes apart from the core's own servers, whose names may not begin so.
+    shape = re.compile(r"i-[a-z0-9](?:[a-z0-9-]{0,59}[a-z0-9])?", re.ASCII)
+    wanted = "an instance id: i- and 1 to 61 lower-case letters, digits and hyphens"
 
 
 class GroupName(Name):

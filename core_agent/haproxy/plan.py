@@ -73,19 +73,27 @@ def plan(
     """Return the steps that turn ``facts`` into ``desired``, both by name; ``kept`` servers are never touched."""
     steps: list[Step] = []
     for name, server in desired.items():
+        if name in kept:
+            continue
         found = facts.get(name)
-        if found is not None and (found.address, found.port) != (server.address, port):
-            steps += _removal(found)
-            found = None
-        if found is not None and found.mode is Mode.MAINT and not found.checking:
-            # One that the file declared `disabled` has its check paused until it is opened: make it anew, unopened.
-            steps += _removal(found)
-            found = None
-        steps += _addition(server) if found is None else _changes(server, found)
+        if found is None:
+            steps += _addition(server)
+        elif _must_be_made_anew(server, found, port):
+            steps += _removal(found)  # it may take a moment to let go of its connections; the next plan adds it
+        else:
+            steps += _changes(server, found)
     for name, found in facts.items():
         if name not in desired and name not in kept:
             steps += _removal(found)
     return tuple(steps)
+
+
+def _must_be_made_anew(server: Server, found: ServerFacts, port: int) -> bool:
+    moved = (found.address, found.port) != (server.address, port)
+    # In maintenance by the file's `disabled` or by command, its check is paused until it is opened: there is only what
+    # it showed before, which is enough for an open server that somebody closed by hand.
+    paused = found.mode is Mode.MAINT and not found.checking
+    return moved or (paused and not (server.mode is Mode.READY and found.healthy))
 
 
 def _addition(server: Server) -> list[Step]:

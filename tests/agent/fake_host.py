@@ -6,14 +6,14 @@ effects, as a crash would.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from core_agent.desired import Mode, Peer, Server
-from core_agent.errors import RuntimeApiError
+from core_agent.errors import CommandFailed, RuntimeApiError
 from core_agent.haproxy import plan as haproxy_plan
 from core_agent.haproxy.facts import BackendFacts, ServerFacts
-from core_agent.host import Host, Plan
+from core_agent.host import Host
 from core_agent.wireguard import plan as wireguard_plan
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 from settings import Settings
@@ -48,7 +48,9 @@ class FakeHost(Host):
             )
             for server in settings.core.servers
         }
-        self.files: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self.filed_peers: tuple[str, ...] = ()
+        self.filed_servers: tuple[str, ...] = ()
+        self.wireguard_down = self.haproxy_down = False
         self.stuck: set[str] = set()
         self.effects = 0
         self.fail_after: int | None = None
@@ -57,43 +59,54 @@ class FakeHost(Host):
 
     def read_wireguard(self) -> WireguardFacts:
         """The peers and the core's key."""
+        if self.wireguard_down:
+            raise CommandFailed("reading the peers of wg0", "wg", 1, "No such device")
         return WireguardFacts(public_key=CORE_KEY, peers=dict(self.peers))
 
     def read_backend(self) -> BackendFacts:
         """The servers."""
+        if self.haproxy_down:
+            raise RuntimeApiError("opening /run/haproxy/admin.sock", "connect", "No such file or directory")
         return BackendFacts(servers=dict(self.servers), queue=0, requests_total=0)
 
-    def plan(
-        self, peers: Mapping[str, Peer], servers: Mapping[str, Server], wireguard: WireguardFacts, backend: BackendFacts
-    ) -> Plan:
-        """The real planners' plan."""
-        steps = wireguard_plan.plan(peers, wireguard.peers, network=self._settings.tunnel.network)
-        kept = {server.name for server in self._settings.core.servers}
-        return Plan(
-            new_peers=tuple(step for step in steps if isinstance(step, wireguard_plan.SetPeer)),
-            servers=haproxy_plan.plan(servers, backend.servers, port=PORT, kept=kept),
-            old_peers=tuple(step for step in steps if isinstance(step, wireguard_plan.RemovePeer)),
-        )
+    def set_peers(self, steps: Sequence[wireguard_plan.Step]) -> None:
+        """Apply in order."""
+        for step in steps:
+            self._effect()
+            self._set_peer(step)
 
-    def carry_out(self, plan: Plan) -> None:
-        """Apply in order; stop where the test cut."""
-        for step in (*plan.new_peers, *plan.servers, *plan.old_peers):
-            if self.fail_after is not None and self.effects >= self.fail_after:
-                raise CutError
-            self.effects += 1
-            self._apply(step)
+    def change_servers(self, steps: Sequence[haproxy_plan.Step]) -> None:
+        """Apply in order."""
+        for step in steps:
+            self._effect()
+            self._change_server(step)
 
-    def write_files(self, peers: Collection[Peer], servers: Collection[Server], wireguard: WireguardFacts) -> None:
-        """Remember what the files would say, endpoints left out."""
-        assert isinstance(wireguard, WireguardFacts)
-        self.files = (
-            tuple(sorted(f"{peer.instance} {peer.address}" for peer in peers)),
-            tuple(sorted(f"{server.name} {server.address} {server.mode}" for server in servers)),
-        )
+    def write_peers(self, peers: Collection[Peer], known: Mapping[str, PeerFacts]) -> None:
+        """Remember what wg0.conf would say; a file that says so already is not written."""
+        assert all(isinstance(facts, PeerFacts) for facts in known.values())
+        text = tuple(sorted(f"{peer.instance} {peer.address}" for peer in peers))
+        if text != self.filed_peers:
+            self._effect()
+            self.filed_peers = text
+
+    def write_servers(self, servers: Collection[Server]) -> None:
+        """Remember what haproxy.cfg would say; HAProxy refuses a file that names two servers alike."""
+        names = [*(server.name for server in self._settings.core.servers), *(server.name for server in servers)]
+        if len(set(names)) != len(names):
+            raise CommandFailed("checking .haproxy.cfg.new", "haproxy", 1, "another server has that name")
+        text = tuple(sorted(f"{server.name} {server.address} {server.mode}" for server in servers))
+        if text != self.filed_servers:
+            self._effect()
+            self.filed_servers = text
 
     # --- the model --------------------------------------------------------------------------------------------------
 
-    def _apply(self, step: wireguard_plan.Step | haproxy_plan.Step) -> None:  # noqa: C901 - one case per kind of step
+    def _effect(self) -> None:
+        if self.fail_after is not None and self.effects >= self.fail_after:
+            raise CutError
+        self.effects += 1
+
+    def _set_peer(self, step: wireguard_plan.Step) -> None:
         match step:
             case wireguard_plan.SetPeer():
                 known = self.peers.get(step.public_key)
@@ -101,6 +114,9 @@ class FakeHost(Host):
                 self.peers[step.public_key] = PeerFacts(allowed_ips=(f"{step.address}/32",), handshake_at=handshake_at)
             case wireguard_plan.RemovePeer():
                 del self.peers[step.public_key]
+
+    def _change_server(self, step: haproxy_plan.Step) -> None:  # noqa: C901 - one case per kind of step
+        match step:
             case haproxy_plan.AddServer(server=server):
                 if server.name in self.servers or server.weight < 1:
                     raise RuntimeApiError("faking", f"add server {server.name}", "already exists or weight 0")

@@ -61,7 +61,8 @@ def test_a_crash_between_any_two_effects_heals(name: str, tmp_path: Path) -> Non
         core.agent.tick()
         assert core.host.fail_after is None, f"the cut after {cut} effects never came"
         assert core.host.text() == whole.host.text(), f"cut after {cut} effects"
-        assert core.host.files == whole.host.files
+        filed = (core.host.filed_peers, core.host.filed_servers)
+        assert filed == (whole.host.filed_peers, whole.host.filed_servers), f"cut after {cut} effects"
         effects = core.host.effects
         core.agent.tick()
         assert core.host.effects == effects, f"cut after {cut} effects: a second pass still had work"

@@ -9,8 +9,10 @@ import pytest
 
 from core_agent.contract.messages import EnrollNode, FactsReport, Hold, NodeReport, Phase, ReadFacts
 from core_agent.contract.names import GroupName, InstanceId, PublicKey
-from core_agent.errors import Refused
+from core_agent.desired import Mode, Server
+from core_agent.errors import CommandFailed, Refused, RuntimeApiError
 from core_agent.fleet import Observation, advance
+from core_agent.haproxy.plan import plan
 from tests.agent.core_under_test import GROUP, Core, key
 from tests.agent.fake_host import CORE_KEY
 
@@ -29,12 +31,12 @@ def test_a_node_goes_the_whole_way_in(core: Core) -> None:
     assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 maint weight 28 maxconn 28"
     core.host.handshake(key(1), int(core.now))
     core.host.checked("i-1")
-    assert core.host.files == (("i-1 10.100.0.2",), ("i-1 10.100.0.2 maint",))
+    assert (core.host.filed_peers, core.host.filed_servers) == (("i-1 10.100.0.2",), ("i-1 10.100.0.2 maint",))
     answer = core.ready("i-1")
     assert isinstance(answer, NodeReport)
     assert (answer.phase, answer.server) == (Phase.ACTIVE, "ready")
     assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 ready weight 28 maxconn 28"
-    assert core.host.files == (("i-1 10.100.0.2",), ("i-1 10.100.0.2 ready",))
+    assert core.host.filed_servers == ("i-1 10.100.0.2 ready",)
 
 
 @pytest.mark.parametrize("lacks", ["handshake", "check", "word"])
@@ -167,24 +169,26 @@ def test_a_generation_from_the_future_is_refused(core: Core) -> None:
     assert core.sync(i_1="joining").applied
 
 
-def test_the_guard_keeps_a_fleet_that_vanishes_at_once(core: Core) -> None:
-    """Five of five missing is not believed: they stay, open, and are named."""
-    core.join(1, 2, 3, 4, 5)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_nobody_leaves_for_being_missing(core: Core, count: int) -> None:
+    """An empty answer, from a small fleet as from a large one, removes nobody; the missing are named."""
+    core.join(*range(1, count + 1))
     report = core.sync()
-    assert report.missing == ("i-1", "i-2", "i-3", "i-4", "i-5")
+    assert report.missing == tuple(f"i-{n}" for n in range(1, count + 1))
     assert set(core.phases().values()) == {"active"}
-    assert core.host.text().count(" ready ") == 5
+    assert core.host.text().count(" ready ") == count
 
 
-def test_the_guard_lets_a_few_go(core: Core) -> None:
-    """Two missing of five are within the guard and drain."""
-    core.join(1, 2, 3, 4, 5)
-    report = core.sync(i_1="serving", i_2="serving", i_3="serving")
-    assert report.missing == ()
-    assert core.phases()["i-4"] == core.phases()["i-5"] == "gone"
+def test_short_answers_do_not_melt_the_fleet(core: Core) -> None:
+    """Four looks in a row that each miss another one: all are named, none goes."""
+    core.join(1, 2, 3, 4)
+    for missing in range(1, 5):
+        report = core.sync({f"i_{n}": "serving" for n in range(1, 5) if n != missing})
+        assert report.missing == (f"i-{missing}",)
+    assert set(core.phases().values()) == {"active"}
 
 
-def test_declared_gone_passes_the_guard(core: Core) -> None:
+def test_declared_gone_leaves(core: Core) -> None:
     """The cloud disowned each by name: all five leave, requests in flight on dead machines or not."""
     core.join(1, 2, 3, 4, 5)
     core.host.busy("i-1", 2)
@@ -194,14 +198,14 @@ def test_declared_gone_passes_the_guard(core: Core) -> None:
     assert core.host.text() == ""
 
 
-def test_an_override_passes_the_guard(core: Core) -> None:
+def test_an_operators_reason_lets_the_missing_go(core: Core) -> None:
     """An operator's reason is enough."""
     core.join(1, 2, 3, 4, 5)
     assert core.sync(override="the group was rebuilt").missing == ()
     assert set(core.phases().values()) == {"gone"}
 
 
-def test_leaving_seats_do_not_count_against_the_guard(core: Core) -> None:
+def test_leaving_seats_leave_all_at_once(core: Core) -> None:
     """A scale-in to nothing, node by node declared leaving, is no massacre."""
     core.join(1, 2, 3, 4, 5)
     report = core.sync({f"i_{n}": "leaving" for n in range(1, 6)})
@@ -315,6 +319,22 @@ def test_levels_scale_weight_and_slots(core: Core) -> None:
     assert "ready weight 28 maxconn 28" in core.host.text()
 
 
+def test_a_rested_node_proves_itself_anew(core: Core) -> None:
+    """Out of the pool and joining again: what it showed before it was stopped opens nothing and completes nothing."""
+    core.join(1)
+    core.sync(i_1="resting")
+    core.now += 3600
+    core.host.checked("i-1", "L4TOUT")
+    report = core.sync(i_1="joining")
+    assert [n.phase for n in report.nodes] == [Phase.ENROLLED]
+    core.host.checked("i-1")
+    core.ready("i-1")
+    assert core.phases() == {"i-1": "enrolled"}, "its handshake is an hour old"
+    core.host.handshake(key(1), int(core.now))
+    core.agent.tick()
+    assert core.phases() == {"i-1": "active"}
+
+
 def test_resting_nodes_keep_their_peer_and_take_no_traffic(core: Core) -> None:
     """Standby and warm pool: tunnel up, server closed, and back without enrolling."""
     core.join(1)
@@ -357,7 +377,7 @@ def test_a_removed_node_is_forgotten_once_the_cloud_forgets_it(core: Core) -> No
     """No seat, quarantine over: the record goes and its address is free."""
     core.join(1)
     core.hold("i-1", "remove")
-    core.sync()
+    core.sync(gone=("i-1",))
     core.now += core.settings.tunnel.quarantine_s
     core.agent.tick()
     assert core.phases() == {}
@@ -388,3 +408,57 @@ def test_facts_tell_everything_and_change_nothing(core: Core) -> None:
     assert (facts.burst.level_percent, facts.pending_steps) == (100, 0)
     assert [(g.group, g.generation) for g in facts.groups] == [(GROUP, core.generation)]
     assert core.host.effects == effects
+
+
+def test_a_dead_haproxy_keeps_nothing_else_waiting(core: Core) -> None:
+    """The wish is recorded, its file is written and the tunnel converges; the error says what is dead."""
+    core.sync(i_1="joining")
+    core.host.haproxy_down = True
+    with pytest.raises(RuntimeApiError, match=r"admin\.sock"):
+        core.enroll("i-1", 1)
+    assert core.host.text() == "peer 10.100.0.2/32"
+    assert core.host.filed_servers == ("i-1 10.100.0.2 maint",)
+    core.host.haproxy_down = False
+    core.agent.tick()
+    assert "server i-1" in core.host.text()
+
+
+def test_a_dead_haproxy_is_not_an_empty_one(core: Core) -> None:
+    """Nothing seen of a server is not its absence: a draining node stays until HAProxy says that it is gone."""
+    core.join(1)
+    core.host.busy("i-1", 1)
+    core.sync(i_1="leaving")
+    core.host.haproxy_down = True
+    core.now += 10 * core.settings.edge.drain_deadline_s
+    with pytest.raises(RuntimeApiError):
+        core.agent.tick()
+    assert (core.phases(), core.host.text().count("peer")) == ({"i-1": "draining"}, 1)
+
+
+def test_a_dead_tunnel_keeps_no_server_waiting(core: Core) -> None:
+    """A drain goes through while WireGuard is down; its file is written, and the peer goes when it is back."""
+    core.join(1, 2)
+    core.host.wireguard_down = True
+    with pytest.raises(CommandFailed, match="No such device"):
+        core.sync(i_1="leaving", i_2="serving")
+    assert core.phases() == {"i-1": "gone", "i-2": "active"}
+    assert "server i-1" not in core.host.text()
+    assert core.host.filed_peers == ("i-2 10.100.0.3",)
+    core.host.wireguard_down = False
+    core.agent.tick()
+    assert list(core.host.peers) == [key(2)]
+
+
+def test_a_node_named_like_a_core_server_cannot_be(core: Core) -> None:
+    """Such a seat is refused by its name; if one were on record, the core's own server would still not be touched."""
+    with pytest.raises(ValueError, match="wanted an instance id: i-"):
+        core.sync(no_primary="joining")
+    assert (
+        plan(
+            {"no-primary": Server(name="no-primary", address="10.100.0.9", mode=Mode.MAINT, weight=1, maxconn=1)},
+            core.host.servers,
+            port=8080,
+            kept={"no-primary"},
+        )
+        == ()
+    )

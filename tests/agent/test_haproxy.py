@@ -73,8 +73,10 @@ def _plan(server: Server | None, facts: ServerFacts | None) -> tuple[object, ...
         (
             _server(),
             _facts(mode=Mode.MAINT, checking=False),
-            (DeleteServer(name="i-1"), AddServer(server=_server()), StartChecks(name="i-1")),
+            (SetMode(name="i-1", mode=Mode.READY),),
         ),
+        (_server(), _facts(mode=Mode.MAINT, checking=False, check=""), (DeleteServer(name="i-1"),)),
+        (_server(mode=Mode.MAINT), _facts(mode=Mode.MAINT, checking=False), (DeleteServer(name="i-1"),)),
         (
             _server(weight=14, maxconn=15, mode=Mode.DRAIN),
             _facts(),
@@ -90,8 +92,6 @@ def _plan(server: Server | None, facts: ServerFacts | None) -> tuple[object, ...
             (
                 SetMode(name="i-1", mode=Mode.MAINT),
                 DeleteServer(name="i-1"),
-                AddServer(server=_server(mode=Mode.MAINT)),
-                StartChecks(name="i-1"),
             ),
         ),
         (None, _facts(mode=Mode.MAINT), (DeleteServer(name="i-1"),)),

@@ -8,11 +8,11 @@ import pytest
 
 import settings
 from core_agent import command_line, paths
-from core_agent.errors import CommandFailed, StateError
+from core_agent.errors import CommandFailed, FileFailed, StateError
+from core_agent.files import replace
 from core_agent.haproxy import config
 from core_agent.host import Host
 from core_agent.wireguard.conf import MARK
-from core_agent.wireguard.facts import WireguardFacts
 
 CONF = "[Interface]\nPrivateKey = x\n"
 
@@ -49,5 +49,33 @@ def test_a_configuration_that_haproxy_refuses_is_never_written(machine: Path, mo
     monkeypatch.setattr(config, "render", lambda *_: "nonsense\n")
     host = Host(settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=cfg)
     with pytest.raises(CommandFailed, match="unknown keyword 'nonsense'"):
-        host.write_files((), (), WireguardFacts(public_key="x", peers={}))
+        host.write_servers(())
     assert cfg.read_text() == "what runs\n"
+
+
+def test_a_file_in_another_encoding_is_replaced_not_feared(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Latin-1 byte in haproxy.cfg: the file is simply not what it should be; in wg0.conf the operator keeps it."""
+    monkeypatch.setattr("core_agent.host.check_haproxy", lambda _: None)
+    (machine / "haproxy.cfg").write_bytes(b"# caf\xe9\n")
+    (machine / "wg0.conf").write_bytes(b"# caf\xe9\n[Interface]\nPrivateKey = x\n")
+    host = Host(
+        settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=machine / "haproxy.cfg"
+    )
+    host.write_servers(())
+    host.write_peers((), {})
+    assert b"caf" not in (machine / "haproxy.cfg").read_bytes()
+    assert (machine / "wg0.conf").read_bytes().startswith(b"# caf\xe9\n[Interface]")
+
+
+def test_a_full_disk_is_an_error_of_the_tree(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be tried again, the former file is there, and no draft is left."""
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(FileFailed, match="No space left on device") as caught:
+        replace(machine / "wg0.conf", "new", mode=0o600)
+    assert caught.value.retryable
+    assert (machine / "wg0.conf").read_text() == CONF
+    assert [path.name for path in machine.iterdir()] == ["wg0.conf"]

@@ -37,7 +37,7 @@ def test_every_default_is_the_readers() -> None:
     documented = dict(re.findall(r"^\| `([^`\]]+)` \|[^|]+\| `([^`]+)` \|", REFERENCE, re.MULTILINE))
     loaded = settings.load(Path("drawbridge.toml"))
     assert documented["tunnel.mtu"] == str(loaded.tunnel.mtu)
-    assert documented["guard.share_percent"] == str(loaded.guard.share_percent)
+    assert documented["burst.weight"] == str(loaded.burst.weight)
     for key, default in documented.items():
         table, _, name = key.rpartition(".")
         (field,) = (f for f in dataclasses.fields(typing.get_type_hints(settings.Settings)[table]) if f.name == name)

@@ -244,8 +244,6 @@ def test_a_mistake_is_named_by_its_key(table: str, key: str, value: str, message
 @pytest.mark.parametrize(
     ("appended", "message"),
     [
-        ("[guard]\nshare_percent = 101", "guard.share_percent: wanted 0 to 100"),
-        ("[guard]\nnodes = -1", "guard.nodes: wanted 0 to 4000"),
         ('[functions]\narchitecture = "riscv"', "functions.architecture: wanted one of arm64, x86_64, found 'riscv'"),
         ('[functions]\nruntime = "python3.9"', "functions.runtime: wanted one of python3.11, "),
         ("[edges]", "d.toml.edges: unknown"),

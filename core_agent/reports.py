@@ -1,0 +1,178 @@
+"""Builds every report from the records and the facts; it changes nothing and asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core_agent import __version__, fleet
+from core_agent.contract.messages import (
+    ActivateNode,
+    BurstReport,
+    Command,
+    CoreServerReport,
+    EnrollNode,
+    FactsReport,
+    FleetReport,
+    GroupReport,
+    Hold,
+    HoldNode,
+    Lifecycle,
+    LoadReport,
+    NodeReport,
+    Phase,
+    ReadFacts,
+    Report,
+    SetBurst,
+    SyncFleet,
+    TunnelReport,
+)
+from core_agent.contract.names import InstanceId, PublicKey
+from core_agent.converge import Facts
+from core_agent.errors import RefusalKind, Refused
+from core_agent.fleet import Changes, Limits, Node
+from core_agent.state import State
+from settings import Settings
+
+
+class Reporter:
+    """Says what *is*. ``clock`` gives Unix seconds."""
+
+    def __init__(self, settings: Settings, state: State, limits: Limits, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._state = state
+        self._limits = limits
+        self._clock = clock
+
+    def report(self, command: Command, changes: Changes, facts: Facts, *, pending: int) -> Report:
+        """Return the answer to ``command``, which made ``changes``; ``pending`` steps are left. Raises ``Refused``."""
+        match command:
+            case SyncFleet():
+                return self._fleet_report(command, changes, facts)
+            case EnrollNode():
+                return self._tunnel_report(command.instance, facts)
+            case ActivateNode() | HoldNode():
+                return self._node_report(self._known(command.instance), facts)
+            case SetBurst():
+                return self._burst_report()
+            case ReadFacts():
+                return self._facts_report(facts, pending)
+
+    def _known(self, instance: InstanceId) -> Node:
+        node = self._state.nodes.get(instance)
+        if node is None:
+            raise Refused(RefusalKind.UNKNOWN_NODE, f"reporting on {instance}: no such node on this core")
+        return node
+
+    def _fleet_report(self, command: SyncFleet, changes: Changes, facts: Facts) -> FleetReport:
+        seats = {seat.instance: seat for seat in command.seats}
+        nodes = []
+        for instance, seat in seats.items():
+            node = self._state.nodes.get(instance)
+            if node is None:  # it never came this far: as gone as can be
+                nodes.append(_never_seen(instance, command))
+            elif seat.lifecycle is not Lifecycle.SERVING or node.phase is not Phase.ACTIVE:
+                nodes.append(self._node_report(node, facts))
+        nodes += [
+            self._node_report(node, facts)
+            for node in self._state.nodes.values()
+            if node.group == command.group and node.instance not in seats and node.phase is not Phase.GONE
+        ]
+        newest = self._state.generations.get(command.group, command.generation)
+        return FleetReport(
+            group=command.group,
+            generation=newest,
+            applied=changes.generation is not None,
+            nodes=tuple(nodes),
+            missing=changes.missing,
+            load=self._load_report(facts),
+        )
+
+    def _node_report(self, node: Node, facts: Facts) -> NodeReport:
+        server = facts.backend.servers.get(node.instance)
+        peer = facts.wireguard.peers.get(node.public_key or "")
+        now = self._clock()
+        return NodeReport(
+            instance=node.instance,
+            group=node.group,
+            lifecycle=node.lifecycle,
+            phase=node.phase,
+            hold=node.hold,
+            waited_s=max(0, int(now - node.since)),
+            address=node.address,
+            handshake_age_s=max(0, int(now) - peer.handshake_at) if peer and peer.handshake_at else None,
+            server=server.mode.value if server else "absent",
+            check=server.check if server else "",
+            weight=server.weight if server else 0,
+            maxconn=server.maxconn if server else 0,
+            connections=server.busy if server else 0,
+        )
+
+    def _tunnel_report(self, instance: InstanceId, facts: Facts) -> TunnelReport:
+        tunnel, core = self._settings.tunnel, self._settings.core
+        return TunnelReport(
+            instance=instance,
+            address=f"{self._known(instance).address}/32",
+            core_address=str(tunnel.core_address),
+            core_public_key=PublicKey(facts.wireguard.public_key),
+            endpoint=f"{core.public_address}:{tunnel.port}",
+            mtu=tunnel.mtu,
+            keepalive_s=tunnel.keepalive_s,
+        )
+
+    def _burst_report(self) -> BurstReport:
+        return BurstReport(level_percent=self._state.burst.level_percent, reason=self._state.burst.reason)
+
+    def _load_report(self, facts: Facts) -> LoadReport:
+        backend = facts.backend
+        core = [backend.servers.get(server.name) for server in self._settings.core.servers]
+        return LoadReport(
+            servers=tuple(
+                CoreServerReport(
+                    name=server.name, up=server.up, busy=server.busy, slots=server.maxconn, queue=server.queue
+                )
+                for server in core
+                if server is not None
+            ),
+            queue=backend.queue,
+            requests_total=backend.requests_total,
+        )
+
+    def _facts_report(self, facts: Facts, pending: int) -> FactsReport:
+        nodes = self._state.nodes.values()
+        free = sum(1 for _ in fleet.free_addresses(nodes, self._limits))
+        return FactsReport(
+            agent_version=__version__,
+            core=self._settings.core.name,
+            network=str(self._settings.tunnel.network),
+            addresses_free=free,
+            groups=tuple(
+                GroupReport(group=group, generation=generation)
+                for group, generation in sorted(self._state.generations.items())
+            ),
+            nodes=tuple(
+                self._node_report(node, facts)
+                for node in sorted(nodes, key=lambda node: node.instance)
+                if node.phase is not Phase.GONE or node.hold is not Hold.NONE
+            ),
+            burst=self._burst_report(),
+            load=self._load_report(facts),
+            pending_steps=pending,
+        )
+
+
+def _never_seen(instance: InstanceId, command: SyncFleet) -> NodeReport:
+    return NodeReport(
+        instance=instance,
+        group=command.group,
+        lifecycle=Lifecycle.LEAVING,
+        phase=Phase.GONE,
+        hold=Hold.NONE,
+        waited_s=0,
+        address=None,
+        handshake_age_s=None,
+        server="absent",
+        check="",
+        weight=0,
+        maxconn=0,
+        connections=0,
+    )
