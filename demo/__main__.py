@@ -1,90 +1,11 @@
-"""``python -m demo``: enters the sandbox, tells the story, and says with its exit status whether every claim held."""
+"""``python -m demo``: the director's entry alone, so that Ctrl-C is quiet even while everything is being imported."""
 
-from __future__ import annotations
-
-import argparse
-import os
-import shutil
 import sys
-import time
-from pathlib import Path
-
-from core_agent.errors import DrawbridgeError
-from demo import configuration, sandbox
-from demo.house import ROOT, House
-from demo.screen import Screen
-from demo.story import pause, tell
-from stacks import bundle
-
-OUTSIDE = ROOT / ".demo"
-DOOR_PORT = 2222
-
-
-def main() -> int:
-    """Parse, enter the sandbox or, inside it, tell the story. An error is one line; Ctrl-C is status 130."""
-    parser = argparse.ArgumentParser(prog="make demo", description="The whole house on this machine, in one story.")
-    parser.add_argument("--pause", action="store_true", help="stop at the end of the spike, so that fab can be tried")
-    parser.add_argument(
-        "--door",
-        type=int,
-        default=DOOR_PORT,
-        metavar="PORT",
-        help="with --pause: where 127.0.0.1 leads to the core's sshd (default: %(default)s)",
-    )
-    parser.add_argument("--keep-logs", type=Path, metavar="FOLDER", help="copy the logs there at the end")
-    options = parser.parse_args()
-    try:
-        if sandbox.inside():
-            return _inside(options)
-        return _outside(options)
-    except KeyboardInterrupt:
-        return 130
-    except DrawbridgeError as error:
-        print(f"\ndemo: {error}", file=sys.stderr)
-        return 1
-
-
-def _outside(options: argparse.Namespace) -> int:
-    sandbox.require()
-    # Inside there is no network: what comes from PyPI is fetched before.
-    print("building the functions' bundle", flush=True)
-    bundle.build(ROOT, configuration.functions())
-    shutil.rmtree(OUTSIDE, ignore_errors=True)  # what a killed run left
-    try:
-        return sandbox.run((sys.executable, "-m", "demo", *sys.argv[1:]), door=options.door if options.pause else None)
-    finally:
-        shutil.rmtree(OUTSIDE, ignore_errors=True)
-
-
-def _inside(options: argparse.Namespace) -> int:
-    screen = Screen()
-    house = House(Path(os.environ["TMPDIR"]) / "house")
-    started = time.monotonic()
-    try:
-        told = tell(house, screen, pause=(lambda: _pause(house, screen, options.door)) if options.pause else None)
-    finally:
-        house.close()
-        if options.keep_logs:
-            shutil.copytree(house.logs, options.keep_logs, dirs_exist_ok=True)
-    verdict = "every claim held" if told else f"{len(screen.broken)} claims did not hold: {'; '.join(screen.broken)}"
-    screen.say("")
-    screen.say(f"{verdict}, in {time.monotonic() - started:.0f} s")
-    return 0 if told else 1
-
-
-def _pause(house: House, screen: Screen, door: int) -> None:
-    OUTSIDE.mkdir(mode=0o700)
-    for name, text in house.operators_files(door).items():
-        path = OUTSIDE / name
-        path.touch(mode=0o600)
-        path.write_text(text)
-    commands = "".join(
-        f"  DRAWBRIDGE_CONFIG=.demo/drawbridge.toml .venv/bin/fab {task}\n" for task in ("status", "nodes")
-    )
-    ssh = f"  ssh -i .demo/id_ed25519 -p {door} drawbridge@127.0.0.1     # no shell: the key opens one door\n"
-    pause(screen, commands + ssh, OUTSIDE / "continue")
-    shutil.rmtree(OUTSIDE)
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from demo.director import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from typing import TextIO
 
-_WIDTH = 108
+_WIDTH = 108  # of a page that is no terminal
 
 
 class Screen:
@@ -16,6 +17,7 @@ class Screen:
     def __init__(self, output: TextIO = sys.stdout) -> None:
         self._output = output
         self._terminal = output.isatty()
+        self._width = min(_WIDTH, shutil.get_terminal_size().columns - 1) if self._terminal else _WIDTH
         self._started = time.monotonic()
         self._chapter = 0
         self._live_at = 0.0
@@ -26,7 +28,7 @@ class Screen:
         """Begin a part of the story."""
         self._chapter += 1
         clock = f"{time.monotonic() - self._started:6.1f} s"
-        self._print(f"\n{self._chapter}  {title:<{_WIDTH - 13}} {clock}")
+        self._print(f"\n{self._chapter}  {title:<{self._width - 13}} {clock}")
 
     def say(self, text: str) -> None:
         """One line, or several, of what happened."""
@@ -43,6 +45,7 @@ class Screen:
         """Show the state of the moment."""
         now = time.monotonic()
         if self._terminal:
+            text = text[: self._width - 3]  # a line that wraps could not be written over
             self._output.write(f"\r   {text:<{self._live_width}}")
             self._live_width = len(text)
             self._output.flush()
