@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("install", help="lay out users, directories, configuration and units on this machine")
     command.add_argument("--config", type=Path, required=True, help="the drawbridge.toml to install")
     command.add_argument("--authorized-key", required=True, help="the public SSH key that may reach the agent")
-    command.add_argument("--no-start", action="store_true", help="start and reload nothing")
+    command.add_argument("--no-start", action="store_true", help="start, stop and reload nothing")
     command.add_argument("--dry-run", action="store_true", help="say what would be done and change nothing")
     command.set_defaults(action=_install)
 

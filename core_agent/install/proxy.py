@@ -1,0 +1,37 @@
+"""``haproxy.cfg`` before the agent's first turn: what the agent itself would write from settings and records.
+
+A reload alone changes the core's own servers, so the file must be right before HAProxy is told to read it again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from core_agent import paths
+from core_agent.haproxy import config
+from core_agent.host import Host, check_haproxy
+from core_agent.install import ownership, records
+from settings import Settings
+
+_OURS = "# Written by the drawbridge agent"
+
+
+def check(loaded: Settings) -> None:
+    """Let HAProxy judge the file that these settings make. Raises ``CommandFailed`` with its words, ``StateError``."""
+    with tempfile.TemporaryDirectory(prefix="drawbridge-") as folder:
+        draft = Path(folder) / paths.HAPROXY_CFG.name
+        draft.write_text(config.render(loaded, records.servers(loaded)))
+        check_haproxy(draft)
+
+
+def write(loaded: Settings) -> None:
+    """Make the file say these settings and the records; one that is not the agent's is kept beside it.
+
+    Raises ``CommandFailed`` when HAProxy refuses it, and then leaves the former one.
+    """
+    former = ownership.read(paths.HAPROXY_CFG)
+    if former and not former.startswith(_OURS):
+        print(f"  keeping the former file as {ownership.keep(paths.HAPROXY_CFG)}")
+    Host(loaded, haproxy_cfg=paths.HAPROXY_CFG).write_servers(records.servers(loaded))
+    ownership.give(paths.HAPROXY_CFG, 0o644)
