@@ -4,7 +4,7 @@ Rule 1: an error that a retry can heal gives the message back to the queue, to c
 counts, and gives up in its own time. A spot warning is worth nothing after two minutes.
 Rule 2: an error that no retry can heal goes to the dead-letter queue at once, with the reason, and counts as handled.
 Rule 3: an error that is none of ours (a bug) is treated as the first kind: the next deployment may heal it.
-Rule 4: a dead letter that cannot be sent gives the message back: nothing is ever dropped.
+Rule 4: a dead letter that cannot be sent gives the message back: nothing is dropped here.
 """
 
 from __future__ import annotations

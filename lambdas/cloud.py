@@ -6,7 +6,7 @@ An answer that is an error is raised, as ``CloudBusy`` or ``CloudRefused``; it i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 _PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
-_ASKED_AT_ONCE = 100
-_ENDING = frozenset({"shutting-down", "terminated"})
+_MACHINES_AT_ONCE = 100
+_MEMBERS_AT_ONCE = 50  # Auto Scaling takes no more
+_UNKNOWN = "unknown"  # our word, beside those of EC2, for an instance that EC2 says does not exist
+_ENDED = frozenset({"shutting-down", "terminated", _UNKNOWN})
 _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b", re.ASCII)
 
 
@@ -49,6 +51,18 @@ class Membership:
 
     group: str
     state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disowned:
+    """Instances that are no longer of a group, by AWS's word on each of them.
+
+    ``ended``: EC2 says that it is ending, has ended or never existed. ``detached``: EC2 knows it, as neither, and Auto
+    Scaling counts it to another group or to none.
+    """
+
+    ended: frozenset[InstanceId] = frozenset()
+    detached: frozenset[InstanceId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +98,7 @@ class Cloud:
 
     def membership(self, instance: InstanceId) -> Membership | None:
         """Return the group that ``instance`` belongs to and its state there; None when AWS says that it has none."""
-        with calling(f"asking which group {instance} belongs to"):
-            answer = self._autoscaling.describe_auto_scaling_instances(InstanceIds=[instance])
-        for found in answer["AutoScalingInstances"]:
-            if found["InstanceId"] == instance:
-                return Membership(group=found["AutoScalingGroupName"], state=found["LifecycleState"])
-        return None
+        return self._memberships([instance]).get(instance)
 
     def complete(self, *, group: str, hook: str, instance: InstanceId) -> bool:
         """Let ``hook`` hold ``instance`` no longer. False when nothing was held: already completed, or timed out."""
@@ -114,11 +123,25 @@ class Cloud:
                 InstanceId=instance, ShouldDecrementDesiredCapacity=False
             )
 
-    def disowned(self, instances: Iterable[InstanceId]) -> frozenset[InstanceId]:
-        """Return those of ``instances`` that AWS says, of each by its id, are ending, have ended or never existed."""
-        asked = sorted(set(instances))
-        batches = (asked[at : at + _ASKED_AT_ONCE] for at in range(0, len(asked), _ASKED_AT_ONCE))
-        return frozenset(gone for batch in batches for gone in self._disowned(batch))
+    def disowned(self, group: str, instances: Iterable[InstanceId]) -> Disowned:
+        """Return those of ``instances`` that AWS, asked about each by its id, says are no longer of ``group``.
+
+        One that EC2 merely leaves out of its answer is not among them. Auto Scaling documents that it leaves out those
+        that it does not manage, so there an instance is believed to be left out when EC2 knows it.
+        """
+        found: dict[InstanceId, str] = {}
+        for batch in _batches(sorted(set(instances)), _MACHINES_AT_ONCE):
+            found |= self._machine_states(batch)
+        ended = frozenset(one for one, state in found.items() if state in _ENDED)
+        alive = sorted(found.keys() - ended)
+        members = self._memberships(alive)
+        detached = frozenset(one for one in alive if one not in members or members[one].group != group)
+        return Disowned(ended=ended, detached=detached)
+
+    def account(self) -> str:
+        """Return the account that answers; a person's credentials may be for another one than he thinks."""
+        with calling("asking whose credentials these are"):
+            return boto3.client("sts", region_name=self._region, config=_PATIENCE).get_caller_identity()["Account"]
 
     # --- alarm, key, queues -----------------------------------------------------------------------------------------
 
@@ -157,11 +180,11 @@ class Cloud:
     # --- how it is asked --------------------------------------------------------------------------------------------
 
     def _described(self, group: str) -> AutoScalingGroupTypeDef:
+        pages = self._autoscaling.get_paginator("describe_auto_scaling_groups").paginate(AutoScalingGroupNames=[group])
         with calling(f"describing group {group}"):
-            answer = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])
-        for found in answer["AutoScalingGroups"]:
-            if found["AutoScalingGroupName"] == group:
-                return found
+            for found in (found for page in pages for found in page["AutoScalingGroups"]):
+                if found["AutoScalingGroupName"] == group:
+                    return found
         raise GroupMissing(f"describing group {group}: wanted one group of that name, found none")
 
     def _pool(self, group: str) -> list[InstanceTypeDef]:
@@ -169,10 +192,21 @@ class Cloud:
         with calling(f"describing the warm pool of {group}"):
             return [found for page in pages for found in page["Instances"]]
 
-    def _disowned(self, asked: Sequence[InstanceId]) -> Iterator[InstanceId]:
-        """Ask about all at once; where AWS names those that do not exist, ask about the others again."""
+    def _memberships(self, asked: list[InstanceId]) -> dict[InstanceId, Membership]:
+        """Return the group of each of ``asked`` that has one; all pages are read, for AWS may send short ones."""
+        found: dict[InstanceId, Membership] = {}
+        for batch in _batches(asked, _MEMBERS_AT_ONCE):
+            pages = self._autoscaling.get_paginator("describe_auto_scaling_instances").paginate(InstanceIds=batch)
+            with calling(f"asking which group {', '.join(batch)} belongs to"):
+                for one in (one for page in pages for one in page["AutoScalingInstances"]):
+                    group, state = one["AutoScalingGroupName"], one["LifecycleState"]
+                    found[InstanceId(one["InstanceId"])] = Membership(group=group, state=state)
+        return found
+
+    def _machine_states(self, asked: list[InstanceId]) -> dict[InstanceId, str]:
+        """Return EC2's word for each; where EC2 names those that do not exist, ask about the others again."""
         if not asked:
-            return
+            return {}
         with calling(f"asking what became of {', '.join(asked)}"):
             try:
                 answer = self._ec2.describe_instances(InstanceIds=asked)
@@ -184,13 +218,13 @@ class Cloud:
                     raise
                 answer = None
         if answer is None:
-            yield from (InstanceId(one) for one in sorted(unknown))
-            yield from self._disowned([one for one in asked if one not in unknown])
-            return
-        for reservation in answer["Reservations"]:
-            for found in reservation["Instances"]:
-                if found["State"]["Name"] in _ENDING:
-                    yield InstanceId(found["InstanceId"])
+            known = self._machine_states([one for one in asked if one not in unknown])
+            return known | {InstanceId(one): _UNKNOWN for one in unknown}
+        return {
+            InstanceId(found["InstanceId"]): found["State"]["Name"]
+            for reservation in answer["Reservations"]
+            for found in reservation["Instances"]
+        }
 
     @cached_property
     def _autoscaling(self) -> AutoScalingClient:
@@ -211,6 +245,10 @@ class Cloud:
     @cached_property
     def _cloudwatch(self) -> CloudWatchClient:
         return boto3.client("cloudwatch", region_name=self._region, config=_PATIENCE)
+
+
+def _batches(asked: list[InstanceId], size: int) -> Iterator[list[InstanceId]]:
+    return (asked[at : at + size] for at in range(0, len(asked), size))
 
 
 def _instances(found: Iterable[InstanceTypeDef]) -> tuple[Instance, ...]:

@@ -4,7 +4,7 @@ DrawbridgeError                    retryable: can the same message succeed later
 ├── VariableError            no    the function's environment lacks a variable or holds a broken one
 ├── ForeignEvent             no    an event of another account, region or alarm
 ├── GroupMissing             no    AWS knows no group of that name; never the same as an empty group
-├── UnknownState             yes   a lifecycle state that this version does not know: wait for one that does
+├── UnknownState             yes   a lifecycle state that this version does not know: it may pass, or a new one knows
 ├── CloudBusy                yes   AWS throttled, failed or could not be reached
 ├── CloudRefused             no    AWS understood and refuses: a missing permission, a parameter it does not accept
 └── RequestRefused           no    a request to the function URL; carries the HTTP status

@@ -3,6 +3,8 @@
 Rule 1: a generation is a reading of the clock *before* AWS was asked, so of two looks the one that knows more wins.
 Rule 2: nobody is declared gone unless AWS, asked about that very instance, says so.
 Rule 3: one lifecycle action that cannot be completed does not keep the others waiting.
+Rule 4: an instance in a state that nobody here knows keeps what it has: it is left out of the seats, the core keeps
+whatever has none, and AWS does not disown what it counts as a member.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from core_agent.contract.messages import FleetReport, LoadReport, NodeReport, Phase, Seat, SyncFleet
+from core_agent.contract.messages import FleetReport, Lifecycle, LoadReport, NodeReport, Phase, Seat, SyncFleet
 from core_agent.contract.names import InstanceId, Reason
 from core_agent.errors import DrawbridgeError
-from lambdas.cloud import Instance
+from lambdas.cloud import Disowned, Instance
 from lambdas.core import Core, ask
+from lambdas.errors import UnknownState
 from lambdas.group import Group
 from lambdas.states import HELD_TO_LEAVE, Hook, lifecycle, released
 
@@ -31,8 +34,8 @@ class Cloud(Protocol):
         """Let the hook hold the instance no longer; False when it held nothing."""
         ...
 
-    def disowned(self, instances: Iterable[InstanceId]) -> frozenset[InstanceId]:
-        """Return those that AWS, asked by id, knows no more."""
+    def disowned(self, group: str, instances: Iterable[InstanceId]) -> Disowned:
+        """Return those that AWS, asked about each by its id, says are no longer of the group."""
         ...
 
 
@@ -40,9 +43,10 @@ class Cloud(Protocol):
 class Look:
     """What was seen and done.
 
-    ``seats`` are all members with what AWS says of each; ``nodes`` those in motion (see ``FleetReport``). ``completed``
+    ``seats`` are the members with what AWS says of each; ``nodes`` those in motion (see ``FleetReport``). ``completed``
     names the lifecycle actions that were held until now, ``leaving`` the instances whose terminate hook waits for the
-    core, ``kept`` the nodes that the massacre guard keeps and AWS did not disown, ``failed`` what could not be done.
+    core, ``kept`` the nodes that have no seat and that AWS did not disown, ``failed`` what could not be done, each
+    member in an unknown state included.
     """
 
     generation: int
@@ -57,15 +61,15 @@ class Look:
 
 
 def look(group: Group, *, cloud: Cloud, core: Core, now_ms: Callable[[], int], override: Reason | None = None) -> Look:
-    """Look at ``group`` once; ``override`` is an operator's word against the massacre guard.
+    """Look at ``group`` once; ``override`` is an operator's word that whatever has no seat may go.
 
-    Raises what AWS or the core raise while the group is described and synced. What fails after that, for one instance,
-    is in ``failed``: the caller raises it when everything else is done.
+    Raises what AWS or the core raise while the group is described and synced, and with an override ``UnknownState``.
+    What fails after that, for one instance, is in ``failed``: the caller raises it when everything else is done.
     """
-    instances, report = _sync(group, (), cloud=cloud, core=core, now_ms=now_ms, override=override)
+    instances, report = _sync(group, Disowned(), cloud=cloud, core=core, now_ms=now_ms, override=override)
     completed: list[tuple[InstanceId, Hook]] = []
     leaving: list[InstanceId] = []
-    failed: list[DrawbridgeError] = []
+    failed: list[DrawbridgeError] = list(seated(instances)[1])
     nodes = {node.instance: node for node in report.nodes}
     for instance in instances:
         node = nodes.get(instance.id)
@@ -80,15 +84,15 @@ def look(group: Group, *, cloud: Cloud, core: Core, now_ms: Callable[[], int], o
                 failed.append(error)
     if report.missing:
         try:
-            gone = cloud.disowned(report.missing)
-            if gone:
-                instances, report = _sync(group, tuple(sorted(gone)), cloud=cloud, core=core, now_ms=now_ms)
+            disowned = cloud.disowned(group.name, report.missing)
+            if disowned.ended or disowned.detached:
+                instances, report = _sync(group, disowned, cloud=cloud, core=core, now_ms=now_ms)
         except DrawbridgeError as error:
             failed.append(error)
     return Look(
         generation=report.generation,
         applied=report.applied,
-        seats=_seats(instances),
+        seats=seated(instances)[0],
         nodes=report.nodes,
         completed=tuple(completed),
         leaving=tuple(leaving),
@@ -100,7 +104,7 @@ def look(group: Group, *, cloud: Cloud, core: Core, now_ms: Callable[[], int], o
 
 def _sync(
     group: Group,
-    gone: tuple[InstanceId, ...],
+    disowned: Disowned,
     *,
     cloud: Cloud,
     core: Core,
@@ -109,11 +113,29 @@ def _sync(
 ) -> tuple[tuple[Instance, ...], FleetReport]:
     generation = now_ms()
     instances = cloud.instances(group.name)
+    seats, unclear = seated(instances)
+    if override is not None and unclear:
+        raise unclear[0]  # the core would let go of what has no seat
+    # A detached machine still answers: it is drained like any that leaves, not cut off like one that has ended.
+    away = disowned.detached.difference(one.id for one in instances)
+    leaving = (Seat(instance=one, lifecycle=Lifecycle.LEAVING) for one in sorted(away))
     command = SyncFleet(
-        group=group.contract_name, generation=generation, seats=_seats(instances), gone=gone, override=override
+        group=group.contract_name,
+        generation=generation,
+        seats=(*seats, *leaving),
+        gone=tuple(sorted(disowned.ended)),
+        override=override,
     )
     return instances, ask(core, command, FleetReport)
 
 
-def _seats(instances: Iterable[Instance]) -> tuple[Seat, ...]:
-    return tuple(Seat(instance=one.id, lifecycle=lifecycle(one.state)) for one in instances)
+def seated(instances: Iterable[Instance]) -> tuple[tuple[Seat, ...], tuple[UnknownState, ...]]:
+    """Return a seat for each whose state is known, and for each other one an error that names it and its state."""
+    seats: list[Seat] = []
+    unclear: list[UnknownState] = []
+    for one in instances:
+        try:
+            seats.append(Seat(instance=one.id, lifecycle=lifecycle(one.state)))
+        except UnknownState as error:
+            unclear.append(UnknownState(f"seating {one.id}: {error}"))
+    return tuple(seats), tuple(unclear)

@@ -27,7 +27,8 @@ def measure(look: Look, metrics: Metrics) -> None:
     """Add the look's metrics; the caller's ``log_metrics`` writes them out."""
     metrics.add_metric(SATURATION, MetricUnit.Percent, saturation_percent(look.load))
     metrics.add_metric("LifecycleActionsCompleted", MetricUnit.Count, len(look.completed))
-    metrics.add_metric("NodesKeptByGuard", MetricUnit.Count, len(look.kept))
+    metrics.add_metric("NodesKept", MetricUnit.Count, len(look.kept))
+    metrics.add_metric("LeftUndone", MetricUnit.Count, len(look.failed))
     standing = nodes_by_phase(look)
     for phase, name in _PHASES.items():
         metrics.add_metric(name, MetricUnit.Count, standing[phase])

@@ -59,7 +59,9 @@ def lifecycle(state: str) -> Lifecycle:
     """Return what AWS's ``state`` means for the core; raises ``UnknownState``, never guesses."""
     known = _LIFECYCLES.get(state)
     if known is None:
-        raise UnknownState(f"reading a lifecycle state: wanted one of {', '.join(_LIFECYCLES)}, found {shown(state)}")
+        raise UnknownState(
+            f"reading a lifecycle state: wanted one of the {len(_LIFECYCLES)} known, found {shown(state)}"
+        )
     return known
 
 

@@ -5,6 +5,8 @@
 | ``POST /enroll`` ``{"public_key": …}`` | 200 and a ``TunnelReport`` |
 | ``POST /ready`` ``{}`` | 200 ``{"phase": "active"}``, or 202 ``{"phase": …, "waiting_for": …}``: ask again |
 | anything else | ``{"error": …, "retryable": …}`` and 400, 403, 404, 405, 409, 413, 500 or 503 |
+
+A 409 carries a ``kind`` too; ``unknown_node`` and ``not_enrolled`` at ``/ready`` mean: enroll again, then ask again.
 """
 
 from __future__ import annotations
@@ -37,7 +39,15 @@ from lambdas.states import NOT_YET_HELD, lifecycle, released
 logger = Logger()
 
 _RETRY_AFTER_S = 5
-_HEALED_BY_TIME = frozenset({RefusalKind.NOT_SEATED, RefusalKind.ADDRESSES_EXHAUSTED})
+# The first two heal by time, the others when the node enrolls again before it asks again.
+_ASK_AGAIN = frozenset(
+    {
+        RefusalKind.NOT_SEATED,
+        RefusalKind.ADDRESSES_EXHAUSTED,
+        RefusalKind.UNKNOWN_NODE,
+        RefusalKind.NOT_ENROLLED,
+    }
+)
 
 Answer = dict[str, Any]
 
@@ -79,7 +89,7 @@ class Desk:
         except RequestRefused as error:
             return _error(error.status, error)
         except Refused as error:
-            return _error(409, error, retryable=error.kind in _HEALED_BY_TIME, kind=error.kind)
+            return _error(409, error, retryable=error.kind in _ASK_AGAIN, kind=error.kind)
         except DrawbridgeError as error:
             return _error(503 if error.retryable else 500, error)
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -21,7 +22,7 @@ from lambdas.clock import now_ms
 from lambdas.cloud import Cloud, Membership
 from lambdas.core import Core, WarmCore
 from lambdas.environment import Place, Queues
-from lambdas.errors import GroupMissing
+from lambdas.errors import GroupMissing, UnknownState
 from lambdas.events.again import LookAgain
 from lambdas.events.alarm import AlarmChange
 from lambdas.events.envelope import Ignored
@@ -90,18 +91,17 @@ class Visit:
                 logger.info("ignored", extra={"reason": reason, "event_id": metadata.id})
             case AlarmChange(metadata=metadata):
                 logger.info("ignored", extra={"reason": "alarms are not for this function", "event_id": metadata.id})
-            case LifecycleAction(group=group) | LookAgain(group=group):
-                if group == self._place.group.name:
-                    self._look()
-                else:
-                    logger.info("ignored", extra={"reason": f"group {group}", "event_id": event.metadata.id})
+            case LifecycleAction(group=group) | LookAgain(group=group) if group != self._place.group.name:
+                logger.info("ignored", extra={"reason": f"group {group}", "event_id": event.metadata.id})
+            case LifecycleAction():
+                self._look()
             case RebalanceRecommendation(instance=instance):
                 if self._member(instance) is not None:
                     self._look()
             case SpotInterruption(instance=instance):
                 self._interrupted(instance)
-            case Sweep():
-                self._sweep()
+            case Sweep() | LookAgain():
+                self._routine()
 
     def _interrupted(self, instance: InstanceId) -> None:
         """Make the group itself say that the instance is leaving, then see what the group says."""
@@ -113,12 +113,17 @@ class Visit:
             self._looked = False  # what was seen before is out of date
         self._look()
 
-    def _sweep(self) -> None:
+    def _routine(self) -> None:
+        """Look because it was time to. The next minute's sweep is the retry, so that an outage piles nothing up."""
         try:
             self._look()
-        except GroupMissing as error:
-            # While the stacks are made or taken down there is no group yet or any more; the next minute asks again.
-            logger.warning("no group to sweep", extra={"reason": str(error)})
+        except GroupMissing as error:  # the stacks are being made or taken down
+            logger.warning("no group to look at", extra={"reason": str(error)})
+        except DrawbridgeError as error:
+            if not error.retryable:
+                raise
+            logger.warning("message is dropped: the next minute looks again", extra={"reason": str(error)})
+            metrics.add_metric("MessagesDropped", MetricUnit.Count, 1)
 
     def _member(self, instance: InstanceId) -> Membership | None:
         member = self._cloud.membership(instance)
@@ -144,8 +149,10 @@ class Visit:
         _report(seen)
         if seen.leaving:
             self._again.ask()
+        # An unknown state is logged and counted, but no message is to blame for it and none has to wait for its end.
+        failed = [error for error in seen.failed if not isinstance(error, UnknownState)]
         # The one that a retry can heal, if any: what it leaves undone is then looked at again.
-        for failure in sorted(seen.failed, key=lambda error: not error.retryable):
+        for failure in sorted(failed, key=lambda error: not error.retryable):
             raise failure
 
 
@@ -161,9 +168,9 @@ def _report(seen: Look) -> None:
         },
     )
     if seen.kept:
-        logger.warning("the guard keeps nodes that AWS neither lists nor disowns", extra={"kept": seen.kept})
+        logger.warning("kept nodes that have no seat and were not disowned", extra={"kept": seen.kept})
     for failure in seen.failed:
-        logger.warning("something was left undone", extra={"reason": str(failure)})
+        logger.error("something was left undone", extra={"reason": str(failure)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

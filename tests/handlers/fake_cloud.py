@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from core_agent.contract.names import InstanceId
-from lambdas.cloud import Alarm, Instance, Membership
+from lambdas.cloud import Alarm, Disowned, Instance, Membership
 from lambdas.errors import GroupMissing
 from tests.handlers.payloads import ALARM, GROUP
 
@@ -36,12 +36,15 @@ class Message:
 class FakeCloud:
     """``members`` maps instance ids to AWS's states; ``failures`` makes the named method raise, once per entry.
 
+    ``listed`` False makes the group's description leave everybody out, as a partial answer would.
     Of the ``overtaken`` the hook's action is over before it is completed: timed out, or completed by somebody else.
     """
 
     group: str | None = GROUP
     members: dict[InstanceId, str] = field(default_factory=dict)
+    listed: bool = True
     strangers: dict[InstanceId, str] = field(default_factory=dict)
+    detached: set[InstanceId] = field(default_factory=set)
     ended: set[InstanceId] = field(default_factory=set)
     overtaken: set[InstanceId] = field(default_factory=set)
     alarm_state: str = "OK"
@@ -66,7 +69,8 @@ class FakeCloud:
         self._called("instances")
         if group != self.group:
             raise GroupMissing(f"describing group {group}: wanted one group of that name, found none")
-        return tuple(Instance(id=one, state=state, zone="eu-north-1a") for one, state in self.members.items())
+        members = self.members if self.listed else {}
+        return tuple(Instance(id=one, state=state, zone="eu-north-1a") for one, state in members.items())
 
     def membership(self, instance: InstanceId) -> Membership | None:
         """Describe one instance of any group."""
@@ -92,10 +96,12 @@ class FakeCloud:
             self.members[instance] = after
         return True
 
-    def disowned(self, instances: Iterable[InstanceId]) -> frozenset[InstanceId]:
-        """Say which have ended."""
+    def disowned(self, group: str, instances: Iterable[InstanceId]) -> Disowned:
+        """Say which have ended or live on without the group."""
         self._called("disowned")
-        return frozenset(instances) & self.ended
+        assert group == self.group, group
+        asked = frozenset(instances)
+        return Disowned(ended=asked & self.ended, detached=asked & (self.detached | self.strangers.keys()))
 
     def terminate(self, instance: InstanceId) -> None:
         """Terminate by way of the terminate hook."""

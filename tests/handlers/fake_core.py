@@ -1,4 +1,4 @@
-"""A core that keeps the contract's promises in memory: phases, generations, guard, refusals; refuses other commands.
+"""A core that keeps the contract's promises in memory: phases, generations, refusals; refuses other commands.
 
 Handshakes, health checks and the end of a drain happen when a test says so.
 """
@@ -52,12 +52,11 @@ class FakeNode:
 
 @dataclass(slots=True, kw_only=True)
 class FakeCore:
-    """``instant`` ends every drain at once; ``guard`` is how many may be missing; ``failures`` are raised in turn."""
+    """``instant`` ends every drain at once; ``failures`` are raised in turn."""
 
     group: GroupName = GROUP_NAME
     nodes: dict[InstanceId, FakeNode] = field(default_factory=dict)
     generation: int = 0
-    guard: int = 2
     instant: bool = False
     load: LoadReport = LOAD
     commands: list[Command] = field(default_factory=list)
@@ -126,7 +125,7 @@ class FakeCore:
             for one, node in self.nodes.items()
             if one not in seats and node.lifecycle is not Lifecycle.LEAVING and one not in command.gone
         ]
-        kept = absent if len(absent) > self.guard and command.override is None else []
+        kept = absent if command.override is None else []
         for instance in [*command.gone, *absent]:
             if instance not in kept:
                 self._leave(instance)

@@ -201,12 +201,15 @@ def test_bad_requests(function: Function, change: dict[str, Any], status: int, w
 
 
 def test_a_node_that_is_not_enrolled(function: Function) -> None:
-    """A node that the core does not know is told so: it has to enroll."""
-    assert function.ready().body["kind"] == "unknown_node"
+    """A node that the core does not know, any more perhaps, is told so, and that enrolling again can help."""
+    reply = function.ready()
+    assert (reply.status, reply.body["kind"], reply.body["retryable"]) == (409, "unknown_node", True)
     function.enroll()
     function.core.nodes[INSTANCE].phase = Phase.SEATED
     reply = function.ready()
-    assert (reply.status, reply.body["kind"]) == (409, "not_enrolled")
+    assert (reply.status, reply.body["kind"], reply.body["retryable"]) == (409, "not_enrolled", True)
+    assert function.enroll().status == 200
+    assert function.ready().status == 202
 
 
 def test_ready_waits_for_handshake_and_check(function: Function) -> None:

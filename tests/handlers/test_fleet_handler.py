@@ -29,6 +29,10 @@ from tests.handlers.payloads import ACCOUNT, GROUP, REGION, batch, returned, tex
 INSTANCE = InstanceId("i-0abc1234def567890")
 LAUNCH, TERMINATE, SWEEP = text("lifecycle-launch"), text("lifecycle-terminate"), text("scheduled")
 SPOT, REBALANCE = text("spot-interruption"), text("rebalance")
+LOOK_AGAIN = again.render(
+    Metadata(id="x", source=again.SOURCE, detail_type=again.DETAIL_TYPE, account=ACCOUNT, region=REGION, time="now"),
+    group=GROUP,
+)
 QUEUES = environment.queues(ENVIRONMENT)
 
 
@@ -149,10 +153,7 @@ def test_a_look_again_that_cannot_be_sent_is_not_forgotten(function: Function) -
 
 def test_looks_again_of_another_group_are_ignored(function: Function) -> None:
     """Only our own group is looked at."""
-    metadata = Metadata(
-        id="x", source=again.SOURCE, detail_type=again.DETAIL_TYPE, account=ACCOUNT, region=REGION, time="now"
-    )
-    assert function(again.render(metadata, group="another")) == []
+    assert function(LOOK_AGAIN.replace(GROUP, "another")) == []
     assert function(text("lifecycle-launch", detail__AutoScalingGroupName="another")) == []
     assert function.core.commands == []
 
@@ -205,6 +206,14 @@ def test_a_termination_that_aws_cannot_do_now_comes_again(function: Function) ->
     assert function.cloud.members == {INSTANCE: "Terminating:Wait"}
 
 
+def away(function: Function, error: Exception) -> None:
+    """Let the core or AWS be away for the next look."""
+    if isinstance(error, CoreUnreachable):
+        function.core.failures.append(error)
+    else:
+        function.cloud.failures["instances"] = [error]
+
+
 # --- errors ---------------------------------------------------------------------------------------------------------
 
 
@@ -212,14 +221,29 @@ def test_a_termination_that_aws_cannot_do_now_comes_again(function: Function) ->
 def test_retryable_errors_give_the_batch_back(function: Function, error: Exception) -> None:
     """A core or an AWS that is away is asked once, not once per message; nothing is a dead letter."""
     function.cloud.add(INSTANCE, "Pending:Wait")
-    if isinstance(error, CoreUnreachable):
-        function.core.failures.append(error)
-    else:
-        function.cloud.failures["instances"] = [error]
-    assert function(LAUNCH, SWEEP, LAUNCH) == ["m0", "m1", "m2"]
+    away(function, error)
+    assert function(LAUNCH, TERMINATE, LAUNCH) == ["m0", "m1", "m2"]
     assert function.cloud.count("instances") == 1
     assert function.dead_letters == []
     assert function(LAUNCH) == []
+
+
+@pytest.mark.parametrize("error", [CoreUnreachable("connecting: timed out"), CloudBusy("describing: Throttling")])
+@pytest.mark.parametrize("body", [SWEEP, LOOK_AGAIN])
+def test_a_long_outage_piles_up_no_sweeps(function: Function, body: str, error: Exception) -> None:
+    """What only says that it is time to look is dropped: the next minute's sweep is its retry. Events come again."""
+    away(function, error)
+    assert function(body, LAUNCH, body) == ["m1"]
+    assert function.dead_letters == []
+    assert function.metrics.metric_set["MessagesDropped"]["Value"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("body", [SWEEP, LOOK_AGAIN])
+def test_a_sweep_that_nothing_heals_is_a_dead_letter(function: Function, body: str) -> None:
+    """A person has to see what the next minute cannot mend either."""
+    function.core.failures.append(HostKeyMismatch("connecting to 203.0.113.10:22: another host key"))
+    assert function(body) == []
+    assert [error for error, _ in function.dead_letters] == ["HostKeyMismatch"]
 
 
 @pytest.mark.parametrize(
@@ -272,12 +296,21 @@ def test_reasons_fit_into_an_attribute(function: Function) -> None:
     assert reason.isprintable()
 
 
+def test_an_unknown_state_holds_no_message(function: Function) -> None:
+    """It is logged and counted; the other instances' events are done, and none of them is tried again for it."""
+    function.cloud.add("i-unclear", "Quarantined")
+    function.cloud.add(INSTANCE, "Terminating:Wait")
+    assert function(TERMINATE, SWEEP) == []
+    assert (list(function.cloud.members), function.dead_letters) == (["i-unclear"], [])
+    assert function.metrics.metric_set["LeftUndone"]["Value"] == [1.0]
+
+
 def test_a_completion_that_failed_comes_again(function: Function) -> None:
     """One hook that could not be completed gives the message back, after everything else was done."""
     for n in range(3):
         function.cloud.add(f"i-{n}", "Terminating:Wait")
     function.cloud.failures["complete drawbridge-terminate i-1"] = [CloudBusy("completing: Throttling")]
-    assert function(TERMINATE, SWEEP) == ["m0", "m1"]
+    assert function(TERMINATE, LAUNCH) == ["m0", "m1"]
     assert list(function.cloud.members) == ["i-1"]
     assert function(TERMINATE) == []
     assert function.cloud.members == {}
@@ -289,7 +322,7 @@ def test_a_retryable_failure_wins_over_a_final_one(function: Function) -> None:
         function.cloud.add(f"i-{n}", "Terminating:Wait")
     function.cloud.failures["complete drawbridge-terminate i-0"] = [CloudRefused("completing: AccessDenied")]
     function.cloud.failures["complete drawbridge-terminate i-1"] = [CloudBusy("completing: Throttling")]
-    assert function(SWEEP) == ["m0"]
+    assert function(TERMINATE) == ["m0"]
 
 
 def test_a_missing_permission_is_a_dead_letter(function: Function) -> None:
@@ -304,7 +337,7 @@ def test_a_group_that_is_not_there(function: Function) -> None:
     """Sweeps while the stacks are made or taken down leave nothing behind; an event of a lost group is kept."""
     function.core.active(INSTANCE)
     function.cloud.group = None
-    assert function(SWEEP) == []
+    assert function(SWEEP, LOOK_AGAIN) == []
     assert function.dead_letters == []
     assert function(LAUNCH) == []
     assert [error for error, _ in function.dead_letters] == ["GroupMissing"]
@@ -315,7 +348,7 @@ def test_a_group_that_is_not_there(function: Function) -> None:
 def test_what_failed_comes_again_soon_and_then_later(function: Function, received: int, seconds: int) -> None:
     """A message that goes back is hidden for a time that doubles, not for the queue's three minutes."""
     function.core.failures.append(CoreUnreachable("connecting: timed out"))
-    assert function(SWEEP, "{", received=received) == ["m0"]
+    assert function(LAUNCH, "{", received=received) == ["m0"]
     assert function.cloud.hidden == [(QUEUES.own, seconds)]
 
 
@@ -323,7 +356,7 @@ def test_a_message_that_cannot_be_hidden_still_comes_again(function: Function) -
     """The haste is a courtesy: without it the message comes when the queue's own timeout is over."""
     function.core.failures.append(CoreUnreachable("connecting: timed out"))
     function.cloud.failures["hide"] = [CloudRefused("changing: AccessDenied")]
-    assert function(SWEEP) == ["m0"]
+    assert function(LAUNCH) == ["m0"]
     assert function.dead_letters == []
 
 
@@ -351,6 +384,7 @@ def test_the_handler_and_its_metrics(
     core.active(cloud.add("i-1", "InService"))
     cloud.add("i-2", "Pending:Wait")
     cloud.add("i-3", "Terminating:Wait")
+    core.active(cloud.add("i-4", "Quarantined"))
     core.load = LoadReport(
         servers=(
             CoreServerReport(name="a", up=True, busy=40, slots=50, queue=2),
@@ -367,10 +401,11 @@ def test_the_handler_and_its_metrics(
     assert document["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
     assert {name: document[name] for name in ("CoreSaturation", "NodesActive", "NodesSeated")} == {
         "CoreSaturation": [90.0],
-        "NodesActive": [1.0],
+        "NodesActive": [2.0],
         "NodesSeated": [1.0],
     }
     assert document["LifecycleActionsCompleted"] == [1.0]
+    assert (document["NodesKept"], document["LeftUndone"]) == ([1.0], [1.0])
     assert (document["MessagesDeadLettered"], document["MessagesReturned"]) == ([1.0], [0.0])
 
 

@@ -17,7 +17,7 @@ from moto import mock_aws
 from core_agent.contract.names import InstanceId
 from core_agent.errors import DrawbridgeError
 from lambdas.aws_errors import calling
-from lambdas.cloud import Alarm, Cloud, Instance, Membership
+from lambdas.cloud import Alarm, Cloud, Disowned, Instance, Membership
 from lambdas.errors import CloudBusy, CloudRefused, GroupMissing
 
 REGION = "eu-north-1"
@@ -155,6 +155,20 @@ def test_the_warm_pool_belongs_to_the_group(cloud: Cloud) -> None:
     assert found == {A: "Terminating:Wait", B: "Pending:Wait", C: "Warmed:Pending:Wait"}
 
 
+def test_a_group_on_the_second_page_is_not_a_missing_one(cloud: Cloud) -> None:
+    """AWS may send short pages: only after the last one is the group missing."""
+    with Stubber(cloud._autoscaling) as aws:
+        aws.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [], "NextToken": "more"})
+        aws.add_response("describe_auto_scaling_groups", described(member(A, "InService"), pool=False))
+        assert [one.id for one in cloud.instances(GROUP)] == [A]
+
+
+@pytest.mark.usefixtures("aws")
+def test_whose_credentials_these_are(cloud: Cloud) -> None:
+    """The account that answers, as twelve digits."""
+    assert cloud.account() == "123456789012"
+
+
 # --- lifecycle actions ----------------------------------------------------------------------------------------------
 
 COMPLETION = {
@@ -236,9 +250,60 @@ def test_disowned_are_the_ended_and_the_unknown(cloud: Cloud) -> None:
     ec2.terminate_instances(InstanceIds=[ended])
     ec2.stop_instances(InstanceIds=[stopped])
     asked = [InstanceId(one) for one in (running, ended, stopped)]
-    assert cloud.disowned([*asked, A, B]) == {InstanceId(ended), A, B}
-    assert cloud.disowned([InstanceId(running)]) == set()
-    assert cloud.disowned([]) == set()
+    assert cloud.disowned(GROUP, [*asked, A, B]) == Disowned(ended=frozenset({InstanceId(ended), A, B}))
+    assert cloud.disowned(GROUP, [InstanceId(running)]) == Disowned()
+    assert cloud.disowned(GROUP, []) == Disowned()
+
+
+@pytest.mark.usefixtures("aws")
+def test_who_runs_on_without_the_group_is_disowned(cloud: Cloud) -> None:
+    """An instance that was detached runs on: EC2 knows it, and Auto Scaling counts it to no group."""
+    detached, member, *_ = (InstanceId(one) for one in make_group(3))
+    autoscaling = boto3.client("autoscaling", region_name=REGION)
+    autoscaling.detach_instances(
+        AutoScalingGroupName=GROUP, InstanceIds=[detached], ShouldDecrementDesiredCapacity=True
+    )
+    assert cloud.disowned(GROUP, [detached, member, A]) == Disowned(
+        ended=frozenset({A}), detached=frozenset({detached})
+    )
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_member_of_another_group_is_disowned_by_ours(cloud: Cloud) -> None:
+    """What Auto Scaling counts to another group is not ours, as at the enroll function's door."""
+    [one] = (InstanceId(one) for one in make_group(1))
+    assert cloud.disowned("another", [one]) == Disowned(detached=frozenset({one}))
+
+
+def running(*instances: InstanceId) -> dict[str, Any]:
+    """EC2's answer when all of them run."""
+    return {"Reservations": [{"Instances": [{"InstanceId": one, "State": {"Name": "running"}} for one in instances]}]}
+
+
+def test_members_are_asked_fifty_at_a_time_and_page_by_page(cloud: Cloud) -> None:
+    """Auto Scaling takes fifty ids, and a page that is short, or empty, is no answer yet."""
+    asked = [InstanceId(f"i-{number:017x}") for number in range(60)]
+    answers = [{**member(one, "InService"), "AutoScalingGroupName": GROUP} for one in asked]
+    with Stubber(cloud._ec2) as ec2, Stubber(cloud._autoscaling) as aws:
+        ec2.add_response("describe_instances", running(*asked))
+        first = {"InstanceIds": asked[:50]}
+        aws.add_response("describe_auto_scaling_instances", {"AutoScalingInstances": [], "NextToken": "more"}, first)
+        rest = {"AutoScalingInstances": answers[:50]}
+        aws.add_response("describe_auto_scaling_instances", rest, {**first, "NextToken": "more"})
+        last = {"AutoScalingInstances": answers[50:59]}
+        aws.add_response("describe_auto_scaling_instances", last, {"InstanceIds": asked[50:]})
+        assert cloud.disowned(GROUP, asked) == Disowned(detached=frozenset(asked[59:]))
+        aws.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("code", ["Throttling", "AccessDenied", "InternalFailure"])
+def test_an_error_of_auto_scaling_disowns_nobody(cloud: Cloud, code: str) -> None:
+    """Not even those that EC2 says have ended: half an answer is none."""
+    with Stubber(cloud._ec2) as ec2, Stubber(cloud._autoscaling) as aws:
+        ec2.add_response("describe_instances", running(A))
+        aws.add_client_error("describe_auto_scaling_instances", code, "because", 400)
+        with pytest.raises(DrawbridgeError):
+            cloud.disowned(GROUP, [A])
 
 
 def test_many_are_asked_in_parts(cloud: Cloud) -> None:
@@ -247,14 +312,15 @@ def test_many_are_asked_in_parts(cloud: Cloud) -> None:
     with Stubber(cloud._ec2) as aws:
         aws.add_response("describe_instances", {"Reservations": []}, {"InstanceIds": asked[:100]})
         aws.add_response("describe_instances", {"Reservations": []}, {"InstanceIds": asked[100:]})
-        assert cloud.disowned(reversed(asked)) == set()
+        assert cloud.disowned(GROUP, reversed(asked)) == Disowned()
+        aws.assert_no_pending_responses()
 
 
 def test_an_empty_answer_disowns_nobody(cloud: Cloud) -> None:
     """An answer that leaves an instance out without an error does not say that it is gone."""
     with Stubber(cloud._ec2) as aws:
         aws.add_response("describe_instances", {"Reservations": []})
-        assert cloud.disowned([A]) == set()
+        assert cloud.disowned(GROUP, [A]) == Disowned()
 
 
 @pytest.mark.parametrize("code", ["RequestLimitExceeded", "UnauthorizedOperation", "InvalidInstanceID.Malformed"])
@@ -263,7 +329,7 @@ def test_an_error_disowns_nobody(cloud: Cloud, code: str) -> None:
     with Stubber(cloud._ec2) as aws:
         aws.add_client_error("describe_instances", code, f"The instance ID '{A}' is troublesome", 400)
         with pytest.raises(DrawbridgeError):
-            cloud.disowned([A, B])
+            cloud.disowned(GROUP, [A, B])
 
 
 def test_not_found_without_a_name_disowns_nobody(cloud: Cloud) -> None:
@@ -271,7 +337,7 @@ def test_not_found_without_a_name_disowns_nobody(cloud: Cloud) -> None:
     with Stubber(cloud._ec2) as aws:
         aws.add_client_error("describe_instances", "InvalidInstanceID.NotFound", f"The instance ID '{C}' …", 400)
         with pytest.raises(CloudRefused):
-            cloud.disowned([A, B])
+            cloud.disowned(GROUP, [A, B])
 
 
 # --- alarm, key, queues ---------------------------------------------------------------------------------------------

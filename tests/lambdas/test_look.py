@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core_agent.contract.messages import Phase
+from core_agent.contract.messages import Lifecycle, Phase
 from core_agent.contract.names import InstanceId, Reason
 from core_agent.errors import CoreUnreachable
 from lambdas.errors import CloudBusy, CloudRefused, GroupMissing, UnknownState
@@ -108,12 +108,40 @@ def test_an_error_of_aws_changes_nothing(world: World, error: Exception) -> None
     assert world.core.commands == []
 
 
-def test_an_unknown_state_changes_nothing(world: World) -> None:
-    """One instance in a state of the future stops the look before the core hears of it."""
-    world.cloud.add("i-1", "InService")
-    world.cloud.add("i-2", "Quarantined")
-    with pytest.raises(UnknownState, match="Quarantined"):
-        world.look()
+def test_an_unknown_state_stops_nobody_else(world: World) -> None:
+    """One instance in a state of the future keeps what it has, is named in an error, and the others are seen to."""
+    unclear = world.cloud.add("i-unclear", "Quarantined")
+    world.core.active(unclear)
+    leaving = world.cloud.add("i-leaving", "Terminating:Wait")
+    fresh = world.cloud.add("i-fresh", "Pending:Wait")
+    seen = world.look()
+    (error,) = seen.failed
+    assert isinstance(error, UnknownState)
+    assert unclear in str(error)
+    assert "found 'Quarantined'" in str(error)
+    assert (seen.kept, seen.completed) == ((unclear,), ((leaving, Hook.TERMINATE),))
+    assert world.core.nodes[unclear].phase is Phase.ACTIVE
+    assert world.core.nodes[fresh].phase is Phase.SEATED
+    assert nodes_by_phase(seen)[Phase.ACTIVE] == 1
+
+
+def test_an_unknown_state_seats_no_stranger_and_calls_nobody_back(world: World) -> None:
+    """It is no reason to let an instance in, nor to open one again that was on its way out."""
+    world.cloud.add("i-stranger", "Quarantined")
+    draining = world.cloud.add("i-draining", "Terminating:Wait")
+    world.core.active(draining)
+    world.look()
+    world.cloud.members[draining] = "Quarantined"
+    assert len(world.look().failed) == 2
+    assert world.core.nodes.keys() == {draining}
+    assert world.core.nodes[draining].phase is Phase.DRAINING
+
+
+def test_no_override_while_a_state_is_unknown(world: World) -> None:
+    """An override lets go of whatever has no seat: the core is not asked before it is known who that is."""
+    world.cloud.add("i-unclear", "Quarantined")
+    with pytest.raises(UnknownState, match="i-unclear"):
+        world.look(override=Reason("the group was rebuilt"))
     assert world.core.commands == []
 
 
@@ -168,7 +196,7 @@ def test_no_active_action_is_done_and_not_counted(world: World) -> None:
     assert world.cloud.count("complete") == 1
 
 
-# --- the massacre guard ---------------------------------------------------------------------------------------------
+# --- who is missing -------------------------------------------------------------------------------------------------
 
 
 def crowd(world: World, count: int) -> list[InstanceId]:
@@ -179,13 +207,59 @@ def crowd(world: World, count: int) -> list[InstanceId]:
     return nodes
 
 
-def test_nodes_that_aws_does_not_disown_stay(world: World) -> None:
-    """A group that answers with far too few members costs nobody its place."""
-    nodes = crowd(world, 5)
+@pytest.mark.parametrize("count", [1, 5])
+def test_nodes_that_aws_does_not_disown_stay(world: World, count: int) -> None:
+    """A group that answers with too few members costs nobody its place."""
+    nodes = crowd(world, count)
     seen = world.look()
     assert seen.kept == tuple(nodes)
     assert all(world.core.nodes[node].phase is Phase.ACTIVE for node in nodes)
     assert len(world.core.syncs) == 1
+
+
+def test_a_single_node_goes_when_aws_disowns_it(world: World) -> None:
+    """Few are asked about like many: the one that has ended goes, with its own look."""
+    (node,) = crowd(world, 1)
+    world.cloud.ended = {node}
+    seen = world.look()
+    assert [command.gone for command in world.core.syncs] == [(), (node,)]
+    assert (seen.kept, world.core.nodes[node].phase) == ((), Phase.DRAINING)
+
+
+@pytest.mark.parametrize("place", ["no group", "another group"])
+def test_a_node_that_runs_on_without_its_group_is_drained(world: World, place: str) -> None:
+    """A detached machine still answers its last requests: it leaves like any other, and is not declared gone."""
+    detached, member = crowd(world, 2)
+    world.cloud.members[member] = "InService"
+    if place == "no group":
+        world.cloud.detached = {detached}
+    else:
+        world.cloud.strangers = {detached: "another"}
+    seen = world.look()
+    _, second = world.core.syncs
+    assert second.gone == ()
+    assert (detached, Lifecycle.LEAVING) in {(seat.instance, seat.lifecycle) for seat in second.seats}
+    assert world.core.nodes[detached].phase is Phase.DRAINING
+    assert world.core.nodes[member].phase is Phase.ACTIVE
+    assert ([seat.instance for seat in seen.seats], seen.kept) == ([member], ())
+    world.core.drained(detached)
+    assert world.look().nodes == ()
+
+
+def test_a_node_that_the_second_look_lists_again_stays(world: World) -> None:
+    """Of two answers that disagree, the one that lists the instance is believed."""
+    (node,) = crowd(world, 1)
+    world.cloud.members[node] = "InService"
+    world.cloud.listed = False
+    world.cloud.detached = {node}
+
+    def now_ms() -> int:
+        world.cloud.listed = bool(world.core.syncs)
+        return world.now_ms()
+
+    look(GROUP, cloud=world.cloud, core=world.core, now_ms=now_ms)
+    assert len(world.core.syncs) == 2
+    assert world.core.nodes[node].phase is Phase.ACTIVE
 
 
 def test_nodes_that_aws_disowns_one_by_one_go(world: World) -> None:
@@ -214,7 +288,7 @@ def test_an_error_while_asking_keeps_everybody(world: World) -> None:
     assert all(world.core.nodes[node].phase is Phase.ACTIVE for node in nodes)
 
 
-def test_an_operator_may_overrule_the_guard(world: World) -> None:
+def test_an_operator_may_let_them_go(world: World) -> None:
     """With a reason, the whole set is believed."""
     nodes = crowd(world, 5)
     seen = world.look(override=Reason("the group was rebuilt"))
