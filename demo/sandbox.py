@@ -3,7 +3,7 @@
 It must not know what runs inside. Nothing here cleans up: processes, networks, mounts and files of the sandbox exist
 only inside its namespaces, so ``kill -9`` at any moment takes them all away.
 
-    python -m demo.sandbox [--door PORT] -- PROGRAM [ARGUMENT …]
+    python -m demo.sandbox [--door PORT] [--grace SECONDS] -- PROGRAM [ARGUMENT …]
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def require(tun: Path = _TUN) -> None:
         )
 
 
-def run(argv: tuple[str, ...], *, door: int | None = None) -> int:
+def run(argv: tuple[str, ...], *, door: int | None = None, grace_s: int = GRACE_S) -> int:
     """Run ``argv`` inside a new sandbox and return its exit status, 128 + N when signal N ended it.
 
     ``door`` is a TCP port of this machine's 127.0.0.1 that leads to the core's sshd inside. An interrupt is passed on
-    once; the sandbox then has ``GRACE_S`` seconds to end, or until the second interrupt. Call it from the main thread:
+    once; the sandbox then has ``grace_s`` seconds to end, or until the second interrupt. Call it from the main thread:
     the kernel kills the sandbox when the thread that started it dies. Raises ``SandboxError``.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -95,7 +95,7 @@ def run(argv: tuple[str, ...], *, door: int | None = None) -> int:
     if listener is not None:
         listener.close()
     try:
-        return _wait(process)
+        return _wait(process, grace_s)
     finally:
         os.close(held)
 
@@ -113,7 +113,7 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
+def _wait(process: subprocess.Popen[bytes], grace_s: int) -> int:
     """Wait for the sandbox's end, passing on what this process is told."""
     told: list[int] = []
 
@@ -123,7 +123,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
             return
         told.append(signum)
         os.killpg(process.pid, signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM)
-        signal.alarm(GRACE_S)
+        signal.alarm(grace_s)
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM)
     before = {signum: signal.signal(signum, pass_on) for signum in signals}
@@ -140,10 +140,11 @@ def main() -> int:
     """Run one program in a sandbox, from the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo.sandbox", description="Run a program inside the demo's box.")
     parser.add_argument("--door", type=int, metavar="PORT", help=f"lead 127.0.0.1:PORT to {DOOR_TARGET} inside")
+    parser.add_argument("--grace", type=int, default=GRACE_S, metavar="SECONDS", help="to end after an interrupt")
     parser.add_argument("argv", nargs="+", metavar="PROGRAM", help="what to run, with its arguments, after --")
     options = parser.parse_args()
     try:
-        return run(tuple(options.argv), door=options.door)
+        return run(tuple(options.argv), door=options.door, grace_s=options.grace)
     except SandboxError as error:
         print(error, file=sys.stderr)
         return 1

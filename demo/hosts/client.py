@@ -77,6 +77,11 @@ class LoadClient:
         self._reader.start()
 
     @property
+    def running(self) -> bool:
+        """Whether requests are being sent or answers waited for."""
+        return self._process is not None and self._process.running
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The seconds so far."""
         return tuple(self._readings)

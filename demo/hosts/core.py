@@ -27,7 +27,7 @@ from demo.hosts.syslog import Syslog
 from demo.hosts.unit import Service, parse_service, parse_socket
 from settings.tables import CoreServer
 
-READY_TIMEOUT_S = 15
+READY_TIMEOUT_S = 30
 _WIREGUARD_GO = f"{image.FOLDER}/wireguard-go"
 _AGENT_PATH = "/root/agent.pyz"
 _CONFIG_PATH = "/root/drawbridge.toml"

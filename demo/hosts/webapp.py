@@ -5,7 +5,8 @@ machine runs this one file with Debian's python3.
 
     python3 webapp.py [--bind ADDRESS] [--port PORT] [--name NAME] [--slots N] [--service-ms MS]
 
-`/health` answers at once, without a slot. SIGTERM lets the requests in hand finish, then exits 0.
+`/health` answers at once, without a slot; its header X-Slots-Busy says how many are taken. SIGTERM lets the requests in
+hand finish, then exits 0.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Application:
         self._name = name
         self._service_s = service_s
         self._slots = asyncio.Semaphore(slots)
+        self._busy = 0
         self._leaving = asyncio.Event()
 
     def leave(self) -> None:
@@ -98,9 +100,17 @@ class Application:
     async def _answer(self, request: Request) -> bytes:
         keep = request.keep and not self._leaving.is_set()
         if request.path != HEALTH_PATH:
-            async with self._slots:
+            await self._work()
+        head = request.method == "HEAD"
+        return response(HTTPStatus.OK, f"{self._name}\n", name=self._name, keep=keep, head=head, busy=self._busy)
+
+    async def _work(self) -> None:
+        async with self._slots:
+            self._busy += 1
+            try:
                 await asyncio.sleep(self._service_s)
-        return response(HTTPStatus.OK, f"{self._name}\n", name=self._name, keep=keep, head=request.method == "HEAD")
+            finally:
+                self._busy -= 1
 
 
 async def _hear_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,8 +145,13 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     return Request(method=words[0], path=words[1].partition("?")[0], keep=keep)
 
 
-def response(status: HTTPStatus, body: str, *, name: str, keep: bool, head: bool = False) -> bytes:
-    """Return a whole HTTP/1.1 response; ``head`` leaves the body out but not its length."""
+def response(
+    status: HTTPStatus, body: str, *, name: str, keep: bool, head: bool = False, busy: int | None = None
+) -> bytes:
+    """Return a whole HTTP/1.1 response.
+
+    ``head`` leaves the body out but not its length; ``busy`` is how many slots are taken, if that is to be said.
+    """
     content = body.encode()
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",
@@ -144,6 +159,7 @@ def response(status: HTTPStatus, body: str, *, name: str, keep: bool, head: bool
         f"Content-Length: {len(content)}",
         f"X-Served-By: {name}",
         f"Connection: {'keep-alive' if keep else 'close'}",
+        *(() if busy is None else (f"X-Slots-Busy: {busy}",)),
     )
     return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if head else content)
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
-import stat
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -28,12 +29,21 @@ TICK_S = 0.002
 class Load:
     """One run against one target; every request sent is counted exactly once, whatever happens to it."""
 
-    def __init__(self, client: Client, steps: tuple[Step, ...], *, max_in_flight: int, output: TextIO) -> None:
+    def __init__(
+        self,
+        client: Client,
+        steps: tuple[Step, ...],
+        *,
+        max_in_flight: int,
+        output: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._ledger = Ledger()
         self._max_in_flight = max_in_flight
         self._output = output
-        self._start = time.monotonic()
+        self._clock = clock
+        self._start = clock()
         self._pace = Pace(steps, start=self._start)
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -46,8 +56,8 @@ class Load:
     async def run(self) -> None:
         """Send until the schedule's end or ``stop``, wait for the last answers, and print the summary."""
         second = 1
-        while not self._stopped and time.monotonic() < self._pace.end:
-            self._send(self._pace.due(now=time.monotonic()))
+        while not self._stopped and self._clock() < self._pace.end:
+            self._send(self._pace.due(now=self._clock()))
             second = self._report(second)
             await asyncio.sleep(TICK_S)
         if not self._stopped:
@@ -58,14 +68,14 @@ class Load:
             second = self._report(second)
         self._client.close()
         self._print(second, self._ledger.close_second())
-        summary = {"summary": True, "seconds": round(time.monotonic() - self._start, 3), **self.total.document()}
+        summary = {"summary": True, "seconds": round(self._clock() - self._start, 3), **self.total.document()}
         print(json.dumps(summary | {"histogram_ms": self.total.histogram()}), file=self._output, flush=True)
 
     def obey(self, line: str) -> None:
         """Carry out one command from the standard input; raises ``ValueError``."""
         words = line.split()
         if words[:1] == ["rate"] and len(words) == 2:
-            self._send(self._pace.set_rate(parse_rate(words[1]), now=time.monotonic()))
+            self._send(self._pace.set_rate(parse_rate(words[1]), now=self._clock()))
         elif words == ["stop"]:
             self._stopped = True
         elif words:
@@ -91,11 +101,11 @@ class Load:
         except Exception as error:  # noqa: BLE001 -- a request must never drop out of the count, whatever went wrong
             self._ledger.fail(type(error).__name__)
         else:
-            self._ledger.succeed(server, (time.monotonic() - due) * 1000)
+            self._ledger.succeed(server, (self._clock() - due) * 1000)
 
     def _report(self, second: int) -> int:
         """Print the second if it is over; return the number of the current one."""
-        while time.monotonic() >= self._start + second:
+        while self._clock() >= self._start + second:
             self._print(second, self._ledger.close_second())
             second += 1
         return second
@@ -125,8 +135,8 @@ async def _run(load: Load) -> None:
             except ValueError as error:
                 print(error, file=sys.stderr, flush=True)
 
-    # A regular file cannot be waited for (epoll_ctl(2), EPERM), and it has no commands to give over time.
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    # A regular file or /dev/null cannot be waited for (epoll_ctl(2), EPERM), and has no commands to give over time.
+    with contextlib.suppress(PermissionError):
         loop.add_reader(descriptor, on_input)
     await load.run()
 

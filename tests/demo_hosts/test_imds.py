@@ -198,7 +198,7 @@ def test_curl_speaks_with_it(url: str) -> None:
     """Curl gets a token and a document over HTTP, header names in any case, and a bare 401 without the token."""
 
     def curl(*options: str) -> str:
-        argv = ("curl", "--silent", "--show-error", "--max-time", "5", *options)
+        argv = ("curl", "--silent", "--show-error", "--max-time", "60", *options)
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
     token = curl("-X", "PUT", "-H", f"{TTL.upper()}: 60", f"{url}/latest/api/token")

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
+import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from demo.load.exchange import Target
+from demo.load.__main__ import Load
+from demo.load.exchange import Client, Target
 from demo.load.pace import Pace, Step, parse_schedule
 from demo.load.tally import BOUNDS_MS, Ledger
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-Served-By: a\r\n\r\nyes"
+FROM_B = OK.replace(b": a", b": b")
+WHOLE = (OK, FROM_B)  # after these the connection stays open
 
 
 class Scripted(ThreadingHTTPServer):
-    """Answers request number n, from 0, with raw bytes ``script[n % len(script)]``; None is no answer at all."""
+    """Answers request number n, from 0, with raw bytes ``script[n % len(script)]``; None is OK once ``gate`` is set."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -32,6 +38,7 @@ class Scripted(ThreadingHTTPServer):
         self.requests = 0
         self.connections = 0
         self.lock = threading.Lock()
+        self.gate = threading.Event()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -55,10 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self.server.script[self.server.requests % len(self.server.script)]
             self.server.requests += 1
         if answer is None:
-            time.sleep(3)
-            answer = b""
-        self.wfile.write(answer)
-        self.close_connection = answer != OK
+            self.server.gate.wait()
+            answer = OK
+        with suppress(OSError):  # whoever asked may have given up
+            self.wfile.write(answer)
+        self.close_connection = answer not in WHOLE
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's parameter
         """Say nothing."""
@@ -70,6 +78,7 @@ def servers() -> Iterator[list[Scripted]]:
     made: list[Scripted] = []
     yield made
     for server in made:
+        server.gate.set()
         server.shutdown()
         server.server_close()
 
@@ -84,7 +93,7 @@ def run(*options: str, stdin: str = "") -> tuple[list[dict[str, Any]], dict[str,
 
 
 def test_every_outcome_is_counted_by_its_kind(servers: list[Scripted]) -> None:
-    """Against a server that fails in five ways, sent, served and failed agree with what the server did."""
+    """Against a server that fails in several ways, sent, served and failed agree with what the server did."""
     script = (
         OK,
         b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
@@ -92,15 +101,13 @@ def test_every_outcome_is_counted_by_its_kind(servers: list[Scripted]) -> None:
         b"",
         b"gibberish\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
-        OK.replace(b": a", b": b"),
-        None,
+        FROM_B,
     )
     servers.append(Scripted(*script))
-    seconds, summary = run("--url", servers[0].url, "--rate", "80", "--seconds", "1", "--timeout", "1.5")
-    assert servers[0].requests == summary["sent"] == 80
-    kinds = {"status_503": 10, "cut": 20, "malformed": 10, "status_302": 10, "timeout": 10}
-    assert summary["failed_by_kind"] == kinds
-    assert (summary["ok"], summary["failed"]) == (20, 60)
+    seconds, summary = run("--url", servers[0].url, "--rate", "70", "--seconds", "1", "--timeout", "60")
+    assert servers[0].requests == summary["sent"] == 70
+    assert summary["failed_by_kind"] == {"status_503": 10, "cut": 20, "malformed": 10, "status_302": 10}
+    assert (summary["ok"], summary["failed"]) == (20, 50)
     assert summary["servers"] == {"a": 10, "b": 10}
     for name in ("sent", "ok", "failed"):
         assert sum(second[name] for second in seconds) == summary[name]
@@ -110,47 +117,115 @@ def test_every_outcome_is_counted_by_its_kind(servers: list[Scripted]) -> None:
 
 def test_nobody_there_is_a_failure_to_connect(servers: list[Scripted]) -> None:
     """Requests to a closed port all fail as `connect`."""
-    servers.append(Scripted(OK))
-    url = servers[0].url
-    servers.pop().server_close()
-    _, summary = run("--url", url, "--rate", "40", "--seconds", "0.5")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and nobody listens
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        _, summary = run("--url", url, "--rate", "40", "--seconds", "0.5")
     assert summary["failed_by_kind"] == {"connect": 20}
 
 
-def test_connections_are_kept_or_new_as_asked(servers: list[Scripted]) -> None:
-    """Kept connections are few; with --new-connections there is one per request."""
+def test_no_answer_in_time_is_a_timeout(servers: list[Scripted]) -> None:
+    """Requests that are never answered all end as `timeout`, and the run with them."""
+    servers.append(Scripted(None))
+    _, summary = run("--url", servers[0].url, "--rate", "40", "--seconds", "0.5", "--timeout", "0.5")
+    assert summary["failed_by_kind"] == {"timeout": 20}
+
+
+def test_connection_is_used_again_while_it_is_fresh(servers: list[Scripted]) -> None:
+    """Requests that follow one another share a connection, unless it was idle for a second or is not to be kept."""
     servers += [Scripted(OK), Scripted(OK)]
-    run("--url", servers[0].url, "--rate", "50", "--seconds", "1")
+    clock = Clock()
+
+    async def ask(server: Scripted, *, keep: bool) -> int:
+        client = Client(Target.parse(server.url), keep=keep, timeout_s=60, clock=clock)
+        for pause_s in (0, 0.9, 0.9, 1.1):
+            clock.now += pause_s
+            assert await client.get() == "a"
+        client.close()
+        return server.connections
+
+    assert asyncio.run(ask(servers[0], keep=True)) == 2
+    assert asyncio.run(ask(servers[1], keep=False)) == 4
+
+
+def test_connections_are_kept_or_new_as_asked(servers: list[Scripted]) -> None:
+    """Without the option, a load has fewer connections than requests; with --new-connections, one for each."""
+    servers += [Scripted(OK), Scripted(OK)]
+    run("--url", servers[0].url, "--rate", "25", "--seconds", "2")
     run("--url", servers[1].url, "--rate", "50", "--seconds", "1", "--new-connections")
-    assert servers[0].connections < 10
+    assert servers[0].connections < servers[0].requests == 50
     assert servers[1].connections == servers[1].requests == 50
 
 
 def test_load_is_open_loop(servers: list[Scripted]) -> None:
     """A server that does not answer slows nothing down; beyond the limit in flight, requests count as failed."""
     servers.append(Scripted(None))
-    limits = ("--timeout", "1", "--max-in-flight", "30")
-    _, summary = run("--url", servers[0].url, "--rate", "50", "--seconds", "1", *limits)
-    assert summary["sent"] == 50
-    assert summary["failed_by_kind"] == {"timeout": 30, "saturated": 20}
+    options = ("--rate", "100", "--seconds", "0.5", "--timeout", "300", "--max-in-flight", "30")
+    argv = (sys.executable, "-m", "demo.load", "--url", servers[0].url, *options)
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        sent = 0
+        while sent < 50:  # all of them while not one has been answered
+            sent += json.loads(process.stdout.readline())["sent"]
+        servers[0].gate.set()
+        summary = json.loads(process.stdout.readlines()[-1])
+    assert (summary["sent"], summary["ok"], summary["failed_by_kind"]) == (50, 30, {"saturated": 20})
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """The time in seconds."""
+        return self.now
+
+
+def test_what_is_sent_follows_the_rate(servers: list[Scripted]) -> None:
+    """A rate told during the run counts from that moment, 0 sends nothing, and each second's line says so."""
+    servers.append(Scripted(OK))
+    clock, output = Clock(), io.StringIO()
+
+    async def follow() -> None:
+        client = Client(Target.parse(servers[0].url), keep=True, timeout_s=60)
+        load = Load(client, (Step(seconds=30, rate=0),), max_in_flight=100, output=output, clock=clock)
+        running = asyncio.create_task(load.run())
+        for second, (rate, sent) in enumerate([(0, 0), (60, 60), (10, 70), (0, 70)], start=1):
+            load.obey(f"rate {rate}")
+            clock.now += 1
+            while load.total.ok < sent or len(output.getvalue().splitlines()) < second:  # noqa: ASYNC110 -- a load tells nobody
+                await asyncio.sleep(0.001)
+        load.obey("stop")
+        await running
+
+    asyncio.run(follow())
+    *seconds, _, summary = map(json.loads, output.getvalue().splitlines())
+    assert [(line["rate"], line["sent"]) for line in seconds] == [(0, 0), (60, 60), (10, 10), (0, 0)]
+    assert (summary["sent"], summary["ok"], summary["seconds"]) == (70, 70, 4)
 
 
 def test_rate_changes_and_stops_on_command(servers: list[Scripted]) -> None:
     """`rate` and `stop` arriving in one piece are obeyed in order, and what is no command changes nothing."""
     servers.append(Scripted(OK))
-    argv = (sys.executable, "-m", "demo.load", "--url", servers[0].url, "--rate", "0", "--seconds", "30")
+    argv = (sys.executable, "-m", "demo.load", "--url", servers[0].url, "--rate", "0", "--seconds", "3600")
     pipe = subprocess.PIPE
     process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
-    assert json.loads(process.stdout.readline())["sent"] == 0
+    first = json.loads(process.stdout.readline())
+    assert (first["rate"], first["sent"]) == (0, 0)
     process.stdin.write("rate 10\nhurry\nrate 999999\nrate 60\n")
     process.stdin.flush()
-    process.stdout.readline()
-    assert 50 <= json.loads(process.stdout.readline())["sent"] <= 70
-    output, errors = process.communicate("stop\n", timeout=10)
+    sent = 0
+    while sent < 60:
+        line = json.loads(process.stdout.readline())
+        assert line["rate"] in (0, 60), "the commands came in one piece, and only the last rate is in force"
+        sent += line["sent"]
+    output, errors = process.communicate("stop\n", timeout=60)
     summary = json.loads(output.splitlines()[-1])
     assert summary["sent"] == summary["ok"] == servers[0].requests
+    assert summary["sent"] <= 60 * (summary["seconds"] - 1)
     assert errors.splitlines() == [
         "wanted `rate N` or `stop`, found 'hurry'",
         "wanted a rate from 0 to 5000, found '999999'",

@@ -73,35 +73,39 @@ def test_agent_runs_with_one_capability_as_its_own_user(built: Built) -> None:
 
 def test_agent_restarts_and_crashes_cost_no_request(built: Built) -> None:
     """While the agent is killed, started and restarted, every request is answered by the core's server."""
-    built.client.start("http://192.0.2.1/", rate=50)
+    seconds: list[Reading] = []
+    built.client.start("http://192.0.2.1/", rate=50, on_second=seconds.append)
+    _await(lambda: bool(seconds))
+    before = len(seconds)
     built.core.kill_agent()
     built.core.start_agent()
     built.core.restart_agent()
+    _await(lambda: len(seconds) >= before + 2)
     summary = built.client.finish()
-    assert summary.sent > 10
     assert (summary.ok, summary.failed) == (summary.sent, 0)
     assert dict(summary.servers) == {"no-primary": summary.sent}
 
 
 def test_load_follows_the_rate_it_is_told(built: Built) -> None:
-    """A rate told while the load runs takes effect, and 0 stops sending."""
+    """A rate told while the load runs takes effect, and 0 sends nothing."""
     seconds: list[Reading] = []
     built.client.start("http://192.0.2.1/health", rate=0, on_second=seconds.append)
-    _await(lambda: len(seconds) == 1)
+    _await(lambda: bool(seconds))
     built.client.set_rate(100)
-    _await(lambda: len(seconds) == 3)
+    _await(lambda: seconds[-1].sent > 0)
+    built.client.set_rate(0)
+    _await(lambda: seconds[-1].rate == 0 and seconds[-1].sent == 0)
     summary = built.client.finish()
+    assert {second.rate for second in seconds} == {0, 100}
     assert seconds[0].sent == 0
-    assert 85 <= seconds[2].sent <= 115
-    assert summary.ok == summary.sent
+    assert summary.ok == summary.sent > 0
 
 
 def test_load_whose_time_is_up_is_finished_too(built: Built) -> None:
     """A load that ended by itself gives its whole count when asked, and another one can begin."""
     for _ in range(2):
         built.client.start("http://192.0.2.1/health", rate=20, seconds=1)
-        _await(lambda: len(built.client.readings) >= 2)
-        time.sleep(0.2)
+        _await(lambda: not built.client.running)
         assert built.client.finish().ok == 20
 
 
@@ -114,7 +118,7 @@ def test_ssh_presents_the_host_key_that_boot_returned(built: Built) -> None:
 
 
 def _await(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

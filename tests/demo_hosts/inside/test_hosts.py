@@ -40,7 +40,7 @@ def _interfaces() -> set[str]:
 
 def _answers(address: str, port: int) -> bool:
     try:
-        socket.create_connection((address, port), timeout=1).close()
+        socket.create_connection((address, port), timeout=30).close()
     except OSError:
         return False
     return True
@@ -90,7 +90,7 @@ def test_hosts_reach_each_other_across_both_networks(new_host: NewHost) -> None:
         host.spawn(("/usr/bin/python3", "-m", "http.server", "8000"), name="web")
     for asker, address in ((norway, "198.51.100.20"), (aws, "192.0.2.20")):
         curl = ("curl", "--silent", "--fail", "--retry", "20", "--retry-connrefused", "--retry-delay", "0")
-        asker.run((*curl, "--max-time", "5", f"http://{address}:8000/"))
+        asker.run((*curl, "--max-time", "30", f"http://{address}:8000/"))
     assert _answers("192.0.2.20", 8000)
     assert _answers("198.51.100.20", 8000)
 
@@ -158,7 +158,7 @@ def test_failed_program_is_an_error_with_its_words(new_host: NewHost) -> None:
         host.run(("ls", "/nowhere"))
     with pytest.raises(HostError, match=r"within 1 s"):
         host.run(("sleep", "45678"), timeout_s=1)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while _processes("45678") and time.monotonic() < deadline:
         time.sleep(0.05)
     assert _processes("45678") == 0
@@ -172,7 +172,7 @@ def test_signal_reaches_the_program_itself(new_host: NewHost) -> None:
     while "ready" not in process.tail():
         time.sleep(0.02)
     process.signal(signal.SIGTERM)
-    assert process.wait(5) == 7
+    assert process.wait(60) == 7
     assert process.tail() == "ready\nfarewell"
 
 
