@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -49,12 +50,14 @@ class Groups:
         machines: MachineRoom,
         journal: Journal,
         abandoned_passes_hook: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
         self._bridge = bridge
         self._machines = machines
         self._journal = journal
         self._abandoned_passes_hook = abandoned_passes_hook
+        self._clock = clock
         self._actions: tuple[Action, ...] = ()
         self._known: dict[str, Machine] = {}
         self._lock = threading.RLock()
@@ -114,7 +117,7 @@ class Groups:
         """Begin an action's time anew, within AWS's global limit. Raises ``NoActiveAction``."""
         with self._lock:
             action = self._find(group=group, hook=hook, token=token, instance_id=instance_id)
-            beaten = action.beaten(time.monotonic())
+            beaten = action.beaten(self._clock())
             self._actions = tuple(beaten if other == action else other for other in self._actions)
 
     def hook_deleted(self, group: str, hook: str) -> None:
@@ -252,7 +255,7 @@ class Groups:
                 transition=transition,
                 heartbeat_s=float(hook.heartbeat_timeout),
                 default=Result(hook.default_result),
-                now=time.monotonic(),
+                now=self._clock(),
             )
             self._actions += (action,)
             state.lifecycle_state = lifecycle.WAITING[transition].value
@@ -304,7 +307,7 @@ class Groups:
 
     def _tick(self) -> None:
         with self._lock:
-            for action in lifecycle.expired(self._actions, time.monotonic()):
+            for action in lifecycle.expired(self._actions, self._clock()):
                 if action in self._actions:
                     self._journal.say("autoscaling", f"{action.group}: {action.hook} of {action.instance_id} expired")
                     self._end(action, action.default)

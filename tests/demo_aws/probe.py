@@ -46,7 +46,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(condition: Callable[[], Found | None], *, within_s: float = 20.0) -> Found:
+def eventually(condition: Callable[[], Found | None], *, within_s: float = 60.0) -> Found:
     """The first true answer of ``condition``; fails after ``within_s``."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -69,8 +69,8 @@ def test_a_stack_lives_its_life(tmp_path: Path) -> None:
         assert (updated["Loud"], updated["Url"]) == ("SAY GOODBYE", deployed["Url"])
         check_update(aws, deployed["Url"])
         check_scaling(aws)
-        assert log.read_text().count("sample-launching CONTINUE") == 2
-        assert log.read_text().count("sample-terminating CONTINUE") == 1
+        eventually(lambda: log.read_text().count("sample-launching CONTINUE") == 2)
+        eventually(lambda: log.read_text().count("sample-terminating CONTINUE") == 1)
         eventually(lambda: "swept Scheduled Event aws.events" in log.read_text())
         check_dead_letters(aws, updated["Dead"])
         check_refusal(aws, cdk, str(tmp_path / "goodbye"))

@@ -13,7 +13,7 @@ import pytest
 from demo.aws.environment import Environment, Limits
 from tests.demo_aws.probe import eventually
 
-LIMITS = Limits(timeout_s=5, memory_mib=128)
+LIMITS = Limits(timeout_s=60, memory_mib=128)
 COUNTING = """
 import os, threading, time
 count = 0
@@ -24,7 +24,9 @@ def run():
         count += 1
 threading.Thread(target=run, daemon=True).start()
 def handler(event, context):
-    time.sleep(event)
+    until = count + event
+    while count < until:
+        time.sleep(0.01)
     return [os.getpid(), count]
 """
 
@@ -51,13 +53,17 @@ def started(tmp_path: Path) -> Iterator[Callable[[], Environment]]:
 
 
 def test_nothing_runs_between_invocations(started: Callable[[], Environment]) -> None:
-    """A thread of the function counts while it is invoked, and stands still in between."""
+    """A thread of the function counts while it is invoked, and in between the kernel lets none of its threads run."""
     environment = started()
-    _, before = environment.invoke(0.3, request_id="1", limits=LIMITS).result
-    assert before > 5
-    time.sleep(1.0)
-    _, after = environment.invoke(0, request_id="2", limits=LIMITS).result
-    assert after - before < 20
+    counted = 0
+    for _ in range(2):
+        process, count = environment.invoke(5, request_id="1", limits=LIMITS).result
+        assert count >= counted + 5
+        counted = count
+        await_frozen(process)
+        before = processor_time(process)
+        time.sleep(0.3)
+        assert (states(process), processor_time(process)) == ({"T"}, before)
 
 
 def test_frozen_process_ends_with_its_parent(tmp_path: Path) -> None:
@@ -73,7 +79,7 @@ def test_frozen_process_ends_with_its_parent(tmp_path: Path) -> None:
         " 'FUNCTION_MEMORY_SIZE', 'LOG_GROUP_NAME', 'LOG_STREAM_NAME')}\n"
         "variables['_HANDLER'] = 'main.handler'\n"
         "environment = Environment(bundle=here, runtime=here, variables=variables, arn='arn')\n"
-        "limits = Limits(timeout_s=5, memory_mib=128)\n"
+        "limits = Limits(timeout_s=60, memory_mib=128)\n"
         "print(environment.invoke(0, request_id='1', limits=limits).result[0], flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -92,9 +98,29 @@ def test_frozen_process_ends_with_its_parent(tmp_path: Path) -> None:
     eventually(lambda: state(child) in {"gone", "Z"})
 
 
+def await_frozen(process: int) -> None:
+    """Return once every thread of the process stands still."""
+    eventually(lambda: states(process) == {"T"})
+
+
+def states(process: int) -> set[str]:
+    """The letters that the kernel shows for the threads of a process."""
+    return {stat_of(thread)[0] for thread in Path(f"/proc/{process}/task").glob("*/stat")}
+
+
+def processor_time(process: int) -> int:
+    """The nanoseconds that the threads of a process have run (proc(5), schedstat)."""
+    return sum(int(thread.read_text().split()[0]) for thread in Path(f"/proc/{process}/task").glob("*/schedstat"))
+
+
+def stat_of(path: Path) -> list[str]:
+    """The fields of a stat file from the state on."""
+    return path.read_text().rsplit(") ", 1)[1].split()
+
+
 def state(process: int) -> str:
     """The letter that the kernel shows for a process."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1][0]
+        return stat_of(Path(f"/proc/{process}/stat"))[0]
     except FileNotFoundError:
         return "gone"

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,11 @@ def test_environment_and_context(aws: LocalAws, deploy: Deploy) -> None:
                     "left": context.get_remaining_time_in_millis()}
         """,
         Environment={"Variables": {"X": "1"}},
-        Timeout=7,
+        Timeout=900,
     )
     found, error = invoke(aws, arn, {"a": [1]})
     assert error is None
-    assert 6000 < found.pop("left") <= 7000
+    assert 600_000 < found.pop("left") <= 900_000
     assert found == {"event": {"a": [1]}, "x": "1", "region": "eu-north-1", "memory": "256", "arn": arn}
 
 
@@ -53,25 +54,33 @@ def test_process_stays_warm_until_changed(aws: LocalAws, deploy: Deploy) -> None
     assert invoke(aws, arn) != first
 
 
-def test_each_environment_runs_one_at_a_time(aws: LocalAws, deploy: Deploy) -> None:
+def test_each_environment_runs_one_at_a_time(aws: LocalAws, deploy: Deploy, tmp_path: Path) -> None:
     """Two invocations at once run in two processes; beyond the reserved concurrency they are throttled."""
-    arn = deploy("import os, time\ndef handler(event, context):\n    time.sleep(1)\n    return os.getpid()\n")
+    arn = deploy(
+        """
+        import os, pathlib, time
+        def handler(event, context):
+            here = pathlib.Path(os.environ["HERE"])
+            (here / str(os.getpid())).touch()
+            while not (here / "end").exists():
+                time.sleep(0.02)
+            return os.getpid()
+        """,
+        Environment={"Variables": {"HERE": str(tmp_path)}},
+        Timeout=900,
+    )
     aws.place.client("lambda").put_function_concurrency(FunctionName=arn, ReservedConcurrentExecutions=2)
-    found: list[Json] = []
-
-    def call() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(invoke, aws, arn) for _ in range(2)]
         try:
-            found.append(invoke(aws, arn)[0])
-        except ClientError as error:
-            found.append(error.response["Error"]["Code"])
-
-    threads = [threading.Thread(target=call) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found.count("TooManyRequestsException") == 1
-    assert len(set(found)) == 3
+            eventually(lambda: len(list(tmp_path.iterdir())) == 2)
+            with pytest.raises(ClientError, match="TooManyRequestsException"):
+                invoke(aws, arn)
+        finally:
+            (tmp_path / "end").touch()
+        processes = {call.result()[0] for call in running}
+    assert {path.name for path in tmp_path.iterdir()} == {*map(str, processes), "end"}
+    assert len(processes) == 2
 
 
 def test_timeout_ends_the_process(aws: LocalAws, deploy: Deploy) -> None:
@@ -83,11 +92,11 @@ def test_timeout_ends_the_process(aws: LocalAws, deploy: Deploy) -> None:
             time.sleep(event)
             return "done"
         """,
-        Timeout=1,
+        Timeout=3,
     )
-    found, error = invoke(aws, arn, 30)
+    found, error = invoke(aws, arn, 3600)
     assert error == "Unhandled"
-    assert "Task timed out after 1.00 seconds" in found["errorMessage"]
+    assert "Task timed out after 3.00 seconds" in found["errorMessage"]
     assert invoke(aws, arn, 0) == ("done", None)
 
 
@@ -98,10 +107,10 @@ def test_memory_is_limited(aws: LocalAws, deploy: Deploy) -> None:
         import time
         def handler(event, context):
             hoard = bytearray(b"x" * (300 << 20))
-            time.sleep(5)
+            time.sleep(3600)
         """,
         MemorySize=128,
-        Timeout=10,
+        Timeout=900,
     )
     found, error = invoke(aws, arn)
     assert (error, found["errorType"]) == ("Unhandled", "Runtime.OutOfMemory")
@@ -166,28 +175,48 @@ def test_output_is_logged_and_metrics_counted(aws: LocalAws, deploy: Deploy, nam
     assert metric == [{"Namespace": name, "MetricName": "M", "Dimensions": [{"Name": "d", "Value": "v"}]}]
 
 
-def test_failed_messages_come_back_and_end_in_the_dead_letters(aws: LocalAws, deploy: Deploy, name: str) -> None:
+def test_failed_messages_come_back_and_end_in_the_dead_letters(
+    aws: LocalAws, deploy: Deploy, name: str, tmp_path: Path
+) -> None:
     """Of a batch only the reported messages are delivered again, as often as the redrive policy says."""
-    sqs = aws.place.client("sqs")
+    sqs, backend = aws.place.client("sqs"), aws.place.backend("sqs")
     dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
     redrive = {"deadLetterTargetArn": aws.place.arn("sqs", f"{name}-dead"), "maxReceiveCount": 2}
     queue = sqs.create_queue(
-        QueueName=name, Attributes={"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(redrive)}
+        QueueName=name, Attributes={"VisibilityTimeout": "3600", "RedrivePolicy": json.dumps(redrive)}
     )["QueueUrl"]
     arn = deploy(
         """
+        import os
         def handler(event, context):
+            with open(os.environ["NOTE"], "a") as note:
+                print(*(record["body"] for record in event["Records"]), sep="\\n", file=note)
             bad = [record for record in event["Records"] if record["body"] == "bad"]
             return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in bad]}
-        """
+        """,
+        Environment={"Variables": {"NOTE": str(tmp_path / "note")}},
+        Timeout=900,
     )
     aws.place.client("lambda").create_event_source_mapping(
         EventSourceArn=aws.place.arn("sqs", name), FunctionName=arn, FunctionResponseTypes=["ReportBatchItemFailures"]
     )
     for body in ("good", "bad", "good"):
         sqs.send_message(QueueUrl=queue, MessageBody=body)
+
+    def delivered() -> list[str]:
+        return sorted((tmp_path / "note").read_text().split()) if (tmp_path / "note").exists() else []
+
+    def bring_back() -> None:
+        (bad,) = backend.queues[name]._messages
+        backend.change_message_visibility(name, bad.receipt_handle, 0)
+
+    eventually(lambda: len(delivered()) == 3 and len(backend.queues[name]._messages) == 1)
+    bring_back()
+    eventually(lambda: len(delivered()) == 4)
+    bring_back()
     (letter,) = eventually(lambda: sqs.receive_message(QueueUrl=dead).get("Messages"))
     assert letter["Body"] == "bad"
+    assert delivered() == ["bad", "bad", "good", "good"]
     counts = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
 

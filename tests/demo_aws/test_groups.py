@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -191,17 +192,21 @@ def test_abandoned_launch_is_replaced(group: Group) -> None:
     group.becomes("Pending:Wait")
 
 
-def test_silence_ends_with_the_default_result(aws: LocalAws, group: Group) -> None:
+def test_silence_ends_with_the_default_result(aws: LocalAws, group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a heartbeat the hook's default result comes; heartbeats put it off."""
-    group.hook("LAUNCHING", DefaultResult="CONTINUE", HeartbeatTimeout=30)
-    backend = aws.place.backend("autoscaling")
-    (hook,) = backend.describe_lifecycle_hooks(group.name)
-    hook.heartbeat_timeout = 1  # AWS's minimum is 30 s, too long for a test
+    now = time.monotonic()
+    monkeypatch.setattr(aws.groups, "_clock", lambda: now)
+    group.hook("LAUNCHING", DefaultResult="CONTINUE", HeartbeatTimeout=600)
     group.resize(1)
     (instance,) = group.becomes("Pending:Wait")
+    now += 599
     group.client.record_lifecycle_action_heartbeat(
         AutoScalingGroupName=group.name, LifecycleHookName="launching", InstanceId=instance
     )
+    now += 599
+    aws.groups._tick()
+    assert list(group.states().values()) == ["Pending:Wait"]
+    now += 1
     group.becomes("InService")
 
 
