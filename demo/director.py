@@ -83,6 +83,7 @@ def _pause(house: House, screen: Screen, door: int) -> None:
     commands = "".join(
         f"  DRAWBRIDGE_CONFIG=.demo/drawbridge.toml .venv/bin/fab {task}\n" for task in ("status", "nodes")
     )
-    ssh = f"  ssh -i .demo/id_ed25519 -p {door} drawbridge@127.0.0.1     # no shell: the key opens one door\n"
+    known = "-o UserKnownHostsFile=.demo/known_hosts"
+    ssh = f"  ssh -i .demo/id_ed25519 {known} -p {door} drawbridge@127.0.0.1  # no shell: one door\n"
     pause(screen, commands + ssh, OUTSIDE / "continue")
     shutil.rmtree(OUTSIDE)

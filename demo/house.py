@@ -78,7 +78,11 @@ class House:
         text = configuration.toml(
             host_key=self.host_key, identity=str(folder / "id_ed25519"), address="127.0.0.1", ssh_port=port
         )
-        return {"drawbridge.toml": text, "id_ed25519": self._identity.read_text()}
+        return {
+            "drawbridge.toml": text,
+            "id_ed25519": self._identity.read_text(),
+            "known_hosts": f"[127.0.0.1]:{port} {self.host_key}\n",
+        }
 
     def open_aws(self) -> None:
         """Start the local AWS, whose instances are hosts of this house."""
@@ -204,7 +208,8 @@ class House:
             os.environ
             | aws
             | {
-                "HOME": str(self.folder),  # cdk keeps caches there; these go with the sandbox
+                "HOME": str(self.folder),  # whatever keeps caches keeps them where they go with the sandbox
+                "CDK_HOME": str(self.folder / "cdk-home"),  # cdk asks for the user's home, not for HOME
                 "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(ROOT / ".build/jsii"),
                 "AWS_CONFIG_FILE": os.devnull,
                 "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

@@ -193,7 +193,7 @@ def _timeline(house: House) -> Timeline:
 
 
 def _stages(screen: Screen, marks: Mapping[str, Mapping[str, float]], stages: tuple[str, ...]) -> None:
-    screen.say("seconds from the request to the first sight of each stage:")
+    screen.say("seconds from the request to the first sight of each stage (–: over between two looks, a tenth apart):")
     rows = [
         (instance, *(f"{seen[stage]:.1f}" if stage in seen else "–" for stage in stages))
         for instance, seen in sorted(marks.items())
