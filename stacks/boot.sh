@@ -1,7 +1,7 @@
 #!/bin/bash
 # A node's whole life: it makes its own WireGuard key, proves which instance it is by signing with the instance's
 # credentials, brings the tunnel up, starts the application, asks to be opened to traffic, and joins again by itself
-# when the tunnel falls silent. It knows no secret but its own and never prints that one.
+# whenever there is no live tunnel, whatever went wrong before. It knows no secret but its own and never prints that one.
 #
 # stacks/boot.py puts these in front (and so does a test):
 #   ENROLL_URL           the function URL, with its last slash
@@ -18,14 +18,16 @@ readonly KEY=/etc/wireguard/private.key
 readonly TUNNEL=/etc/wireguard/wg0.conf
 readonly IMDS=http://169.254.169.254/latest
 readonly WATCH_S=30 SILENT_S=180 # a live tunnel shakes hands every two minutes
-readonly RETRY=1 NOT_YET=2 FINAL=3
+readonly REST_S=600              # the longest pause between two joins that were refused
+readonly RETRY=1 NOT_YET=2 FINAL=3 UNKNOWN=4
+moved='' # not empty when the tunnel's address has changed and the application does not know yet
 
 log() { printf '%s drawbridge: %s\n' "$(date -u +%FT%TZ)" "$*" >&2; }
 
 has_systemd() { [[ -d /run/systemd/system ]]; }
 
 # Runs a command until it succeeds, answers FINAL, or $deadline (in $SECONDS) is over; waits longer after each failure,
-# but never long for what is merely not there yet.
+# but never long for what is merely not there yet. Returns FINAL or RETRY.
 persist() {
   local doing=$1 wait=0 longest status
   shift
@@ -34,12 +36,12 @@ persist() {
     "$@" || status=$?
     if ((status == 0)); then return 0; fi
     if ((status == FINAL)); then
-      log "$doing: refused for good"
-      return 1
+      log "$doing: refused"
+      return "$FINAL"
     fi
     if ((SECONDS >= deadline)); then
       log "$doing: gave up after $JOIN_LIMIT_S s"
-      return 1
+      return "$RETRY"
     fi
     if ((status == NOT_YET)); then longest=3; else longest=30; fi
     sleep "$((wait < longest ? wait : longest)).$((RANDOM % 10))"
@@ -66,10 +68,8 @@ install_missing() {
 }
 
 make_key() {
-  mkdir -p /etc/wireguard
   if [[ ! -s $KEY ]]; then
-    (umask 077 && wg genkey >"$KEY.new")
-    mv "$KEY.new" "$KEY"
+    mkdir -p /etc/wireguard && (umask 077 && wg genkey >"$KEY.new") && mv "$KEY.new" "$KEY" || return "$RETRY"
   fi
   chmod 600 "$KEY"
 }
@@ -108,19 +108,22 @@ credentials() {
 
 # --- talking to the enroll function ---------------------------------------------------------------------------------
 
-# Posts BODY to PATH, signed; leaves the answer in $answer. 0 for 200, else NOT_YET, RETRY or FINAL.
+# Posts BODY to PATH, signed; leaves the answer in $answer. 0 for 200, else NOT_YET, RETRY or FINAL; UNKNOWN when the
+# core does not know this node, any more perhaps, and it has to enroll.
 ask() {
-  local path=$1 body=$2 signer status why
+  local path=$1 body=$2 signer status kind why
   signer=$(credentials) || return "$RETRY"
   status=$(printf '%s\n' "$signer" | curl --config - --silent --show-error --proto =https --connect-timeout 5 \
     --max-time 35 --max-filesize 65536 \
     --aws-sigv4 "aws:amz:$region:lambda" --header 'Content-Type: application/json' --data-raw "$body" \
     --output "$answer" --write-out '%{http_code}' "$ENROLL_URL$path") || return "$RETRY"
   if [[ $status == 200 ]]; then return 0; fi
-  if [[ $status == 4?? && $(jq '.retryable == true' "$answer" 2>/dev/null) == true ]]; then status=503; fi
+  kind=$(jq -r '.kind // ""' "$answer" 2>/dev/null) || kind=''
   why=$(head -c 4096 "$answer" | jq -r '.error // .waiting_for // .Message // "no reason given"' 2>/dev/null |
     tr -cd '[:print:]' | head -c 300) || why='an answer that is not JSON'
   log "POST /$path: $status: $why"
+  if [[ $status == 409 && $kind =~ ^(unknown_node|not_enrolled)$ ]]; then return "$UNKNOWN"; fi
+  if [[ $status == 4?? && $(jq '.retryable == true' "$answer" 2>/dev/null) == true ]]; then return "$RETRY"; fi
   case $status in
     202) return "$NOT_YET" ;;
     # A role or a clock that is only seconds old is refused at first; a real refusal stays.
@@ -168,14 +171,25 @@ write_tunnel() {
 tunnel_address() { if [[ -s $TUNNEL ]]; then sed -n 's|^Address = \(.*\)/32$|\1|p' "$TUNNEL"; fi; }
 
 enroll() {
+  local before
+  before=$(tunnel_address)
   ask enroll "{\"public_key\": \"$(wg pubkey <"$KEY")\"}" || return
   write_tunnel "$answer" || return "$FINAL"
+  if [[ -n $before && $before != "$(tunnel_address)" ]]; then moved=yes; fi
   log "enrolled $instance at $(tunnel_address)"
 }
 
 ready() {
-  ask ready '{}' || return
-  log "ready: open to traffic"
+  local status=0
+  ask ready '{}' || status=$?
+  if ((status == UNKNOWN)); then
+    log "the core does not know this node: enrolling again"
+    enroll || return
+    connect || return
+    return "$NOT_YET"
+  fi
+  if ((status == 0)); then log "ready: open to traffic"; fi
+  return "$status"
 }
 
 # --- joining --------------------------------------------------------------------------------------------------------
@@ -190,15 +204,20 @@ bring_up() {
   wg-quick up wg0 >&2
 }
 
+connect() {
+  bring_up || return "$RETRY"
+  start application || return "$RETRY"
+  if [[ -n $moved ]]; then restart_application || return "$RETRY"; fi
+  moved=''
+}
+
 join() {
-  local before
-  before=$(tunnel_address)
   deadline=$((SECONDS + JOIN_LIMIT_S)) forbidden=0
+  persist 'installing packages' install_missing || return
+  persist 'making a key' make_key || return
   persist 'reading the instance metadata' identify || return
   persist enrolling enroll || return
-  bring_up || return
-  start application
-  if [[ -n $before && $before != "$(tunnel_address)" ]]; then restart_application; fi
+  persist 'bringing the tunnel up' connect || return
   persist 'asking for traffic' ready || return
 }
 
@@ -209,13 +228,18 @@ silent() {
 }
 
 # The interface is taken down and up as well: it is dead anyway, and that asks again where the core's name points to.
+# What was refused is asked again, ever less often: an operator may change his mind, and a core may be mended.
 watch() {
+  local wait=$WATCH_S status
   while true; do
-    sleep "$WATCH_S"
+    sleep "$wait"
+    status=0
     if silent; then
       log "no handshake for more than $SILENT_S s: joining again"
-      join || log "joining again: failed; looking again in $WATCH_S s"
+      join || status=$?
     fi
+    if ((status == FINAL)); then wait=$((wait * 2 < REST_S ? wait * 2 : REST_S)); else wait=$WATCH_S; fi
+    if ((status)); then log "joining again: failed; looking again in $wait s"; fi
   done
 }
 
@@ -268,12 +292,12 @@ restart_application() {
 }
 
 boot() {
-  deadline=$((SECONDS + JOIN_LIMIT_S))
+  local status=0
   if [[ $0 != "$SELF" ]]; then install -D --mode 0755 "$0" "$SELF"; fi
-  persist 'installing packages' install_missing
-  make_key
-  join
+  join || status=$?
   start watch
+  if ((status)); then log "joining: failed; the watch goes on trying"; fi
+  return "$status"
 }
 
 main() {

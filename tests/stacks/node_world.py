@@ -10,6 +10,7 @@ import datetime as dt
 import ipaddress
 import json
 import os
+import signal
 import ssl
 import subprocess
 import threading
@@ -231,6 +232,22 @@ class Machine:
         joining = f"instance={INSTANCE} region=eu-north-1 forbidden=0 answer={self.root}/answer"
         line = f'source "$1"; shift; set +e; {joining}; "$@"'
         return self.run("bash", "-c", line, "bash", str(self.script), function, *arguments)
+
+    @contextmanager
+    def running(self, *argv: str) -> Iterator[None]:
+        """Run ``argv`` in the background, its log in ``log``; it and all that it started end with the block."""
+        with (
+            (self.root / "log").open("ab") as log,
+            subprocess.Popen(argv, env=self._environment(), stderr=log, start_new_session=True) as process,
+        ):
+            try:
+                yield
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def log(self) -> str:
+        """What was logged in the background."""
+        return (self.root / "log").read_text()
 
     def calls(self) -> list[str]:
         """Every call of a stand-in, in order."""
