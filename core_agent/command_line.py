@@ -83,4 +83,6 @@ def _state() -> State:
                 f"{error}; {paths.WG_CONF} names {len(nodes)} nodes, which an empty start would remove: nothing was "
                 f"touched. Restore {paths.STATE}, or take the nodes out of {paths.WG_CONF} and install again"
             ) from None
+        if paths.STATE.exists():
+            raise
         raise StateError(f"{error}; run `agent.pyz install` once") from None

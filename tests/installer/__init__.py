@@ -1,0 +1,1 @@
+"""The installer on a machine made of a folder."""

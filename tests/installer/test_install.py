@@ -1,0 +1,198 @@
+"""The whole installation: what is found before anything is done, the order of the rest, and doing it again."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from core_agent import command_line, paths
+from core_agent.errors import CommandFailed, SettingsError, StateError
+from core_agent.install import InstallError, ground, services
+from core_agent.wireguard.conf import MARK
+from tests.installer.conftest import AGENT, KEY, Machine
+
+
+@pytest.fixture(autouse=True)
+def answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that answers at once."""
+    monkeypatch.setattr(services, "await_answer", lambda: None)
+
+
+def test_a_second_time_changes_nothing(machine: Machine) -> None:
+    """Same settings, same files: key, records and configuration stay, and nothing is left lying around."""
+    machine.install()
+    first = machine.files()
+    machine.install()
+    assert machine.files() == first
+    assert not [name for name in first if "new" in name or "before" in name]
+
+
+def test_haproxy_reloads_what_no_former_agent_can_write_over(machine: Machine) -> None:
+    """The agent is stopped, then the file is written, then HAProxy is reloaded, then the agent started."""
+    machine.install()
+    machine.ran.clear()
+    seen: list[str] = []
+    for moment in ("systemctl stop drawbridge-agent.service", "systemctl reload-or-restart haproxy.service"):
+        machine.watches[moment] = lambda: seen.append(_slots())
+    machine.install(machine.text(maxconn="maxconn = 37"))
+    assert seen == ["50", "37"]
+    wanted = ["stop drawbridge-agent.service", "reload-or-restart haproxy.service", "restart drawbridge-agent.service"]
+    assert [word for line in machine.ran if (word := line.removeprefix("systemctl ")) in wanted] == wanted
+
+
+def _slots() -> str:
+    found = re.search(r"server no-primary .* maxconn (\d+)", paths.HAPROXY_CFG.read_text())
+    return found[1] if found else "none"
+
+
+def test_without_starting_systemd_is_not_touched(machine: Machine) -> None:
+    """Everything is laid out; no unit is started, stopped or reloaded."""
+    machine.install(start=False)
+    assert not [line for line in machine.ran if line.startswith("systemctl")]
+    assert _slots() == "50"
+
+
+def test_a_dry_run_touches_nothing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says every action of the real one, word for word."""
+    before = machine.files() | {"drawbridge.toml": machine.text().encode()}
+    machine.install(dry_run=True)
+    said = capsys.readouterr().out
+    assert (machine.files(), machine.ran) == (before, [])
+    machine.install()
+    assert [line for line in capsys.readouterr().out.splitlines() if line[0] != " "] == [
+        line.removeprefix("would ") for line in said.splitlines()
+    ]
+
+
+def test_what_others_must_read_is_readable_whatever_roots_umask_is(machine: Machine) -> None:
+    """With umask 077: the agent's and the SSH user can reach zipapp and settings, and nobody else the secrets."""
+    before = os.umask(0o077)
+    try:
+        machine.install()
+        machine.install()
+    finally:
+        os.umask(before)
+    modes = {
+        path: stat.filemode(path.stat().st_mode)
+        for path in (paths.ZIPAPP.parent, paths.ZIPAPP, paths.SETTINGS.parent, paths.SETTINGS, paths.WG_CONF)
+    }
+    assert list(modes.values()) == ["drwxr-xr-x", "-rwxr-xr-x", "drwxr-xr-x", "-rw-r--r--", "-rw-------"]
+    assert {path.stat().st_uid for path in (paths.WG_CONF, paths.HAPROXY_CFG, paths.STATE)} == {AGENT.pw_uid}
+
+
+def test_the_operators_haproxy_file_is_kept(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, under a name that the output says; the agent's own file is not kept at an upgrade."""
+    paths.HAPROXY_CFG.parent.mkdir()
+    paths.HAPROXY_CFG.write_text("# Debian's\n")
+    machine.install()
+    kept = paths.HAPROXY_CFG.with_name("haproxy.cfg.before-drawbridge")
+    assert kept.read_text() == "# Debian's\n"
+    assert f"keeping the former file as {kept}" in capsys.readouterr().out
+    machine.install(machine.text(maxconn="maxconn = 37"))
+    assert {path.name for path in paths.HAPROXY_CFG.parent.iterdir()} == {"haproxy.cfg", kept.name}
+
+
+def test_settings_that_haproxy_refuses_are_not_installed(machine: Machine) -> None:
+    """Its own words, before zipapp, settings or a running agent are touched."""
+    machine.install()
+    machine.ran.clear()
+    before = machine.files()
+    text = machine.text(bind='bind = "192.0.2.300:80"')
+    with pytest.raises((CommandFailed, SettingsError)) as raised:
+        machine.install(text)
+    assert "192.0.2.300" in str(raised.value)
+    assert machine.files() | {"drawbridge.toml": b""} == before | {"drawbridge.toml": b""}
+    assert not [line for line in machine.ran if line.startswith("systemctl")]
+
+
+def test_a_moved_tunnel_is_refused_first(machine: Machine) -> None:
+    """Before the first action, in a dry run too, with both values and the way out."""
+    machine.install()
+    before, text = machine.files(), machine.text(port="port = 4242")
+    for dry_run in (False, True):
+        machine.ran.clear()
+        with pytest.raises(InstallError, match=r"wanted ListenPort = 4242, found 51820; nothing was changed. Put \["):
+            machine.install(text, dry_run=dry_run)
+        assert machine.ran == []
+    assert machine.files() | {"drawbridge.toml": b""} == before | {"drawbridge.toml": b""}
+
+
+def test_lost_records_are_not_replaced_by_empty_ones(machine: Machine) -> None:
+    """With nodes in wg0.conf an empty start would remove them: refused, and nothing is made."""
+    machine.install()
+    paths.STATE.unlink()
+    paths.WG_CONF.write_text(f"{paths.WG_CONF.read_text()}\n{MARK}\n\n# node i-1\n[Peer]\n")
+    with pytest.raises(InstallError, match="names 1 nodes, which empty records would remove; found none; nothing"):
+        machine.install()
+    assert not paths.STATE.exists()
+
+
+def test_damaged_records_stop_an_upgrade_in_their_own_words(machine: Machine) -> None:
+    """Neither replaced nor blamed on a missing installation; the same words when the agent starts."""
+    machine.install()
+    paths.STATE.write_text("no database at all, only words")
+    before = machine.files()
+    for act in (machine.install, command_line._state):
+        with pytest.raises(StateError, match=r"file is not a database$"):
+            act()
+    assert machine.files() == before
+
+
+def test_a_planted_link_stops_the_installation(machine: Machine) -> None:
+    """What it leads to keeps its owner, and no private key is made beside it."""
+    elsewhere = machine.root / "shadow"
+    elsewhere.write_text("root's own\n")
+    paths.WG_CONF.parent.mkdir()
+    paths.WG_CONF.symlink_to(elsewhere)
+    with pytest.raises(InstallError, match=r"wg0\.conf: wanted a regular file, found a symbolic link; remove it"):
+        machine.install()
+    assert (elsewhere.stat().st_uid, elsewhere.read_text()) == (0, "root's own\n")
+
+
+def test_a_disk_that_refuses_is_one_clear_line(machine: Machine) -> None:
+    """The action that failed is named; it can be run again."""
+    paths.SETTINGS.parent.touch()
+    with pytest.raises(InstallError, match=r"make directories for nobody: .*File exists.*install again"):
+        machine.install()
+    paths.SETTINGS.parent.unlink()
+    machine.install()
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("", "wanted one public key"),
+        (f"{KEY}\n{KEY}", "wanted one public key"),
+        ('command="/bin/sh" ' + KEY, "wanted one public key"),
+        (f'{KEY} "quoted"', "wanted one public key"),
+    ],
+)
+def test_only_one_plain_public_key_is_let_in(machine: Machine, key: str, says: str) -> None:
+    """No options, no second line, no quote that could end the entry."""
+    with pytest.raises(InstallError, match=says):
+        ground.check_arguments(key, machine.zipapp)
+
+
+def test_what_is_not_the_agent_is_not_installed(machine: Machine, tmp_path: Path) -> None:
+    """A file that is no zipapp is refused by name."""
+    with pytest.raises(InstallError, match="wanted the zipapp that"):
+        ground.check_arguments(KEY, Path(__file__))
+
+
+def test_a_machine_without_the_programs_is_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are missing at once, and what to install."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(ground, "_PROGRAMS", ("sh-that-is-not", "sshd", "haproxy-that-is-not"))
+    with pytest.raises(InstallError, match="found no sh-that-is-not, haproxy-that-is-not; apt-get install wireguard"):
+        ground.check_machine()
+
+
+def test_somebody_else_than_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is looked for."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(InstallError, match="wanted root, found another user; use sudo"):
+        ground.check_machine()
