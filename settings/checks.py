@@ -69,6 +69,12 @@ def _zones(settings: Settings) -> Iterator[str]:
         yield f"edge.availability_zones: wanted each zone once, found {double} twice"
 
 
+def _notify_topic(settings: Settings) -> Iterator[str]:
+    topic, region = settings.edge.notify_topic, settings.edge.region
+    if topic is not None and topic.region != region:  # CloudWatch notifies no other
+        yield f"edge.notify_topic: wanted a topic in {region}, found one in {topic.region}"
+
+
 def _application(settings: Settings) -> Iterator[str]:
     image, command = settings.application.image, settings.application.command
     if (image is None) == (not command):
@@ -96,6 +102,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _capacity,
     _core_servers,
     _zones,
+    _notify_topic,
     _application,
     _burst,
     _drain,

@@ -11,6 +11,7 @@ from settings.words import (
     Account,
     Architecture,
     Bind,
+    DeviceName,
     Host,
     HostKey,
     ImageReference,
@@ -20,6 +21,7 @@ from settings.words import (
     Port,
     Region,
     Runtime,
+    TopicArn,
     UrlPath,
     UserName,
     Word,
@@ -81,7 +83,11 @@ class Frontend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """What is rented from AWS. Times bound the lifecycle hooks and the drain."""
+    """What is rented from AWS. Times bound the lifecycle hooks and the drain.
+
+    ``root_device`` has to be what the image calls its root: EC2 takes another name for a second, empty volume, and the
+    root keeps the image's size and encryption. ``notify_topic`` hears of dead letters.
+    """
 
     account: Account
     region: Region
@@ -91,10 +97,12 @@ class Edge:
     min_capacity: Annotated[int, Range(0, 4000)] = 0
     instance_type: InstanceType = InstanceType("t4g.small")
     image_parameter: ParameterName = ParameterName("/aws/service/debian/release/13/latest/arm64")
+    root_device: DeviceName = DeviceName("/dev/xvda")
     volume_gib: Annotated[int, Range(8, 500)] = 8
     launch_timeout_s: Annotated[int, Range(30, 7200)] = 600
     terminate_timeout_s: Annotated[int, Range(30, 7200)] = 180
     drain_deadline_s: Annotated[int, Range(1, 3600)] = 60
+    notify_topic: TopicArn | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

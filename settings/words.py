@@ -87,6 +87,27 @@ class ParameterName(Name):
     wanted = "a parameter name such as /drawbridge/ssh-key"
 
 
+class TopicArn(Name):
+    """An SNS topic by its full name."""
+
+    __slots__ = ()
+    shape = re.compile(r"arn:aws:sns:[a-z0-9-]{1,32}:\d{12}:[A-Za-z0-9_-]{1,256}", re.ASCII)
+    wanted = "an SNS topic such as arn:aws:sns:eu-north-1:123456789012:on-call"
+
+    @property
+    def region(self) -> str:
+        """Where the topic is."""
+        return self.split(":")[3]
+
+
+class DeviceName(Name):
+    """A block device as a machine image names it."""
+
+    __slots__ = ()
+    shape = re.compile(r"/dev/[a-z0-9]{1,30}", re.ASCII)
+    wanted = "a device such as /dev/xvda"
+
+
 class UserName(Name):
     """A Debian system user."""
 

@@ -49,7 +49,7 @@ class FleetStack(cdk.Stack):
             http_put_response_hop_limit=1,
             block_devices=[
                 ec2.BlockDevice(
-                    device_name="/dev/xvda",  # the root of Debian's images
+                    device_name=edge.root_device,
                     volume=ec2.BlockDeviceVolume.ebs(
                         edge.volume_gib,
                         volume_type=ec2.EbsDeviceVolumeType.GP3,

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -95,7 +97,7 @@ class QueuedFunction(Construct):
                 ),
                 targets=[self.target()],
             )
-        cloudwatch.Alarm(
+        waiting = cloudwatch.Alarm(
             self,
             "DeadLettersWaiting",
             alarm_name=f"{settings.name}-{name}-dead-letters",
@@ -108,6 +110,9 @@ class QueuedFunction(Construct):
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
+        if settings.edge.notify_topic is not None:
+            topic = sns.Topic.from_topic_arn(self, "Notified", settings.edge.notify_topic)
+            waiting.add_alarm_action(cloudwatch_actions.SnsAction(topic))
 
     def target(self) -> events.IRuleTarget:
         """The queue, as a rule's target; what EventBridge cannot deliver ends with the dead letters."""

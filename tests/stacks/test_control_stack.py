@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambdas import environment, measure
+from settings import Settings
+from settings.words import TopicArn
 from stacks.control import SATURATION_METRIC
-from tests.stacks.conftest import ROOT, House
+from tests.stacks.conftest import ROOT, House, Synthesise
 
 FUNCTIONS = ("fleet", "enroll", "burst")
 ACCOUNT = "arn:aws:{}:eu-north-1:123456789012:{}"
@@ -123,6 +127,7 @@ def test_a_node_may_call_enroll_by_its_url_and_nothing_else(house: House) -> Non
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if "lambda:" in json.dumps(statement["Action"])
     ]
+    assert len(statements) == 2
     enroll = house.only("control", "AWS::Lambda::Url")["TargetFunctionArn"]
     assert house.templates["control"]["Resources"][enroll["Fn::GetAtt"][0]]["Properties"] == function(house, "enroll")
     assert {(statement["Action"], json.dumps(statement["Condition"])) for statement in statements} == {
@@ -212,7 +217,7 @@ def test_queues_refuse_what_is_not_tls(house: House) -> None:
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     ]
-    assert len(set(denied)) == len(house.resources("control", "AWS::SQS::Queue"))
+    assert len(set(denied)) == len(house.resources("control", "AWS::SQS::Queue")) == 4
 
 
 def test_a_batch_fails_message_by_message(house: House) -> None:
@@ -244,6 +249,14 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     )
 
 
+def rules(house: House) -> list[Mapping[str, Any]]:
+    """The properties of every rule: these five, so that no loop over them proves nothing."""
+    found = [rule["Properties"] for rule in house.resources("control", "AWS::Events::Rule")]
+    names = sorted(rule["Name"].removeprefix("drawbridge-") for rule in found)
+    assert names == ["alarm", "interruption", "lifecycle", "rebalance", "sweep"]
+    return found
+
+
 @pytest.mark.parametrize(
     ("payload", "rule", "function_name"),
     [
@@ -266,7 +279,7 @@ def test_each_payload_meets_its_rule_and_no_other(
     event = json.loads((ROOT / "tests" / "events" / f"{payload}.json").read_text())
     found = [
         (properties["Name"].removeprefix("drawbridge-"), *targets(house, properties))
-        for properties in (one["Properties"] for one in house.resources("control", "AWS::Events::Rule"))
+        for properties in rules(house)
         if "EventPattern" in properties and matches(properties["EventPattern"], event)
     ]
     assert found == ([] if rule is None else [(rule, function_name)])
@@ -276,26 +289,22 @@ def test_another_groups_events_pass_by(house: House) -> None:
     """The lifecycle rule is for our group alone."""
     event = json.loads((ROOT / "tests" / "events" / "lifecycle-launch.json").read_text())
     event["detail"]["AutoScalingGroupName"] = "somebody-elses"
-    for rule in house.resources("control", "AWS::Events::Rule"):
-        assert not matches(rule["Properties"].get("EventPattern", {"source": []}), event)
+    for rule in rules(house):
+        assert not matches(rule.get("EventPattern", {"source": []}), event)
 
 
 def test_the_sweep_looks_every_minute(house: House) -> None:
     """The one rule with a schedule wakes fleet, by its queue like every event."""
-    (sweep,) = (
-        rule["Properties"]
-        for rule in house.resources("control", "AWS::Events::Rule")
-        if "ScheduleExpression" in rule["Properties"]
-    )
+    (sweep,) = (rule for rule in rules(house) if "ScheduleExpression" in rule)
     assert sweep["ScheduleExpression"] == "rate(1 minute)"
     assert list(targets(house, sweep)) == ["fleet"]
 
 
 def test_what_cannot_be_delivered_is_a_dead_letter(house: House) -> None:
     """Each rule hands an event that its queue refused to that queue's dead letters."""
-    for rule in house.resources("control", "AWS::Events::Rule"):
-        for target in rule["Properties"]["Targets"]:
-            assert plain(house, target["DeadLetterConfig"]["Arn"]) == "dead letters"
+    for rule in rules(house):
+        (target,) = rule["Targets"]
+        assert plain(house, target["DeadLetterConfig"]["Arn"]) == "dead letters"
 
 
 # --- alarms ---------------------------------------------------------------------------------------------------------
@@ -317,15 +326,30 @@ def test_the_saturation_alarm_hears_what_fleet_measures(house: House) -> None:
     assert alarm["TreatMissingData"] == "missing"
 
 
-def test_dead_letters_raise_an_alarm(house: House) -> None:
-    """One waiting message is enough, for each of the two queues."""
+def dead_letter_alarms(house: House) -> list[Mapping[str, Any]]:
+    """The properties of the alarms on dead letters: one for each of the two queues."""
     alarms = [
         alarm["Properties"]
         for alarm in house.resources("control", "AWS::CloudWatch::Alarm")
         if alarm["Properties"]["MetricName"] == "ApproximateNumberOfMessagesVisible"
     ]
-    assert {alarm["AlarmName"] for alarm in alarms} == {
-        "drawbridge-fleet-dead-letters",
-        "drawbridge-burst-dead-letters",
-    }
-    assert all((alarm["Threshold"], alarm["Period"]) == (1, 60) for alarm in alarms)
+    names = sorted(alarm["AlarmName"] for alarm in alarms)
+    assert names == ["drawbridge-burst-dead-letters", "drawbridge-fleet-dead-letters"]
+    return alarms
+
+
+def test_dead_letters_raise_an_alarm(house: House) -> None:
+    """One waiting message is enough; without a topic in the settings the alarm is for whoever looks."""
+    for alarm in dead_letter_alarms(house):
+        assert (alarm["Threshold"], alarm["Period"]) == (1, 60)
+        assert "AlarmActions" not in alarm
+
+
+def test_somebody_is_told_of_dead_letters(default_settings: Settings, synthesise: Synthesise, tmp_path: Path) -> None:
+    """With a topic, both alarms notify it, and the check on what may be on AWS still passes: nothing is made."""
+    topic = TopicArn("arn:aws:sns:eu-north-1:123456789012:on-call")
+    edge = dataclasses.replace(default_settings.edge, notify_topic=topic)
+    told = synthesise(dataclasses.replace(default_settings, edge=edge), tmp_path)
+    for alarm in dead_letter_alarms(told):
+        assert alarm["AlarmActions"] == [topic]
+    assert told.resources("control", "AWS::SNS::Topic") == []

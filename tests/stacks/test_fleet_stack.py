@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
+from settings import Settings
+from settings.words import DeviceName
 from stacks import boot
-from tests.stacks.conftest import House
+from tests.stacks.conftest import House, Synthesise
 
 
 def node(house: House) -> dict[str, Any]:
@@ -22,9 +26,17 @@ def test_credentials_are_one_hop_away_and_need_a_token(house: House) -> None:
 
 
 def test_the_root_volume_is_encrypted_and_dies_with_its_node(house: House) -> None:
-    """A terminated node leaves nothing behind."""
+    """A terminated node leaves nothing behind; the device is the one that the settings call the image's root."""
     (volume,) = node(house)["BlockDeviceMappings"]
+    assert volume["DeviceName"] == house.settings.edge.root_device == "/dev/xvda"
     assert volume["Ebs"] == {"Encrypted": True, "DeleteOnTermination": True, "VolumeSize": 8, "VolumeType": "gp3"}
+
+
+def test_an_image_with_another_root_device(default_settings: Settings, synthesise: Synthesise, tmp_path: Path) -> None:
+    """The one volume of the template is the root, whatever the image calls it: never a second one beside it."""
+    edge = dataclasses.replace(default_settings.edge, root_device=DeviceName("/dev/sda1"))
+    (volume,) = node(synthesise(dataclasses.replace(default_settings, edge=edge), tmp_path))["BlockDeviceMappings"]
+    assert (volume["DeviceName"], volume["Ebs"]["Encrypted"]) == ("/dev/sda1", True)
 
 
 def test_the_image_is_resolved_when_deploying(house: House) -> None:
