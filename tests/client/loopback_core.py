@@ -55,6 +55,11 @@ class LoopbackCore:
         """How many of them came past authentication."""
         return self.log.read_text().count("Accepted publickey ")
 
+    @property
+    def sessions(self) -> int:
+        """How many times a login asked for the one door; sshd says so before it answers that it is open."""
+        return self.log.read_text().count("Starting session: forced-command ")
+
     def authorise(self, identity: Path) -> None:
         """Let the holder of ``identity``, and nobody else, through the one door."""
         door = shlex.join(("env", f"PYTHONPATH={ROOT}", sys.executable, str(STUB), str(self.folder)))
@@ -74,17 +79,18 @@ class LoopbackCore:
             # Debian's sshd, run as root outside of its unit, wants its empty directory.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         configuration = self.folder / "sshd_config"
+        # Debian's bash reads ~/.bashrc when sshd runs it: with another HOME, nobody's own has a say here.
         configuration.write_text(
             f"ListenAddress 127.0.0.1:{self.port}\n"
             + "".join(f"HostKey {key}\n" for key in self.host_keys)
             + f"AuthorizedKeysFile {self.folder / 'authorized_keys'}\n"
             "PidFile none\nLogLevel VERBOSE\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
-            "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+            f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nSetEnv HOME={self.folder}\n"
         )
         self.log.touch()
         before = len(self.log.read_text())
         self._sshd = subprocess.Popen((program, "-D", "-f", str(configuration), "-E", str(self.log)))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "Server listening" not in (said := self.log.read_text()[before:]):
             if self._sshd.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(

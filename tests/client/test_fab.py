@@ -1,4 +1,8 @@
-"""The real ``fab`` as a person types it, against a real sshd and a local AWS: what it prints, sends and refuses."""
+"""``fab`` as a person types it, against a real sshd and a local AWS: what it prints, sends and refuses.
+
+Most tests run its program in this process, which saves the second that each start takes; the first ones hold that to
+the installed command.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from subprocess import CompletedProcess
+from unittest import mock
 from urllib.request import Request, urlopen
 
 import boto3
+import fabric.main
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -45,12 +53,41 @@ def toml(core: LoopbackCore) -> Path:
 
 
 @pytest.fixture
-def fab(core: LoopbackCore, toml: Path) -> Fab:
-    """Run ``fab`` as a person would, with a home directory whose SSH files would lead astray."""
+def environment(core: LoopbackCore, toml: Path) -> dict[str, str]:
+    """A person's environment, with a home directory whose SSH files would lead astray."""
     home = core.folder / "home"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "config").write_text("Host *\n  Port 1\n  User nobody\n")
-    environment = {**os.environ, **AWS_KEYS, "DRAWBRIDGE_CONFIG": str(toml), "HOME": str(home), "COLUMNS": "200"}
+    return {**os.environ, **AWS_KEYS, "DRAWBRIDGE_CONFIG": str(toml), "HOME": str(home), "COLUMNS": "200"}
+
+
+@pytest.fixture
+def fab(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Fab:
+    """Run Fabric's program in this process as ``fab`` would, each time with nothing remembered of the last."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*argv: str, **changed: str) -> CompletedProcess[str]:
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        monkeypatch.setattr(fabric.main, "program", fabric.main.make_program())
+        status: str | int | None = 0
+        with (
+            mock.patch.dict(os.environ, environment | changed, clear=True),
+            redirect_stdout(StringIO()) as stdout,
+            redirect_stderr(StringIO()) as stderr,
+        ):
+            try:
+                fabric.main.program.run(["fab", *argv])
+            except SystemExit as end:
+                status = end.code
+        assert isinstance(status, int)
+        return CompletedProcess(argv, status, stdout.getvalue(), stderr.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def installed_fab(environment: dict[str, str]) -> Fab:
+    """Run the installed ``fab`` command."""
 
     def run(*argv: str, **changed: str) -> CompletedProcess[str]:
         program = Path(sys.executable).with_name("fab")
@@ -61,7 +98,7 @@ def fab(core: LoopbackCore, toml: Path) -> Fab:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
 
     return run
@@ -92,6 +129,32 @@ def refused(done: CompletedProcess[str], message: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert re.search(message, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+# --- the installed command ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--list",),
+        ("--help", "burst"),
+        ("status",),
+        ("nodes", "--json"),
+        ("burst", "50", "Black Friday"),
+        ("drain", "i-0abc", "slow disk", "--dry-run"),
+        ("burst", "101", "x"),
+        ("stauts",),
+        ("-H", "127.0.0.1:ssh", "status"),
+        ("publish-key", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_the_installed_command_is_what_the_tests_below_run(fab: Fab, installed_fab: Fab, argv: tuple[str, ...]) -> None:
+    """Printed, refused or explained: both ways to run it give the same output, errors and exit status."""
+    real, here = installed_fab(*argv), fab(*argv)
+    assert (real.returncode, real.stdout, real.stderr) == (here.returncode, here.stdout, here.stderr)
+    assert real.stdout + real.stderr
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -303,9 +366,11 @@ def group(aws: str) -> list[str]:
     return sorted(one["InstanceId"] for one in described["Instances"])
 
 
-def test_sync_sends_the_group_as_the_function_does(core: LoopbackCore, fab: Fab, aws: str, group: list[str]) -> None:
+def test_sync_sends_the_group_as_the_function_does(
+    core: LoopbackCore, installed_fab: Fab, aws: str, group: list[str]
+) -> None:
     """The seats that AWS names reach the core in one command, the override with them."""
-    done = fab("sync", "--override", "moved by hand", AWS_ENDPOINT_URL=aws)
+    done = installed_fab("sync", "--override", "moved by hand", AWS_ENDPOINT_URL=aws)
     assert done.stdout.startswith("2 seats at generation ")
     (command,) = sent(core)
     assert isinstance(command, SyncFleet)
