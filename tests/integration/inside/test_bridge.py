@@ -52,7 +52,7 @@ def test_below_capacity_the_edge_gets_nothing(two_nodes: Bridge) -> None:
     A machine that stalls for half a second fills the core's slots, and then some rightly leave: three tries. A router
     that shared by weight would fail all of them.
     """
-    shares = []
+    shares: list[float] = []
     while len(shares) < 3 and max(shares, default=0) < 0.995:
         two_nodes.users.start("http://192.0.2.1/", rate=CAPACITY * 0.5, seconds=60)
         until(lambda: len(two_nodes.users.readings) >= 4, "four seconds of load")
