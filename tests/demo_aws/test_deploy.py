@@ -1,5 +1,6 @@
 """The real cdk command against the local AWS: bootstrap, deploy, nothing to do, update, use, refuse, destroy."""
 
+import functools
 import json
 import os
 import subprocess
@@ -115,10 +116,21 @@ def check_scaling(aws: LocalAws) -> None:
 
 
 def check_dead_letters(aws: LocalAws, url: str) -> None:
-    """A message that always fails ends in the dead letters."""
+    """A message that always fails ends in the dead letters, once its two deliveries are over."""
     queues = aws.place.backend("sqs")
-    queues.send_message("sample-queue", json.dumps({"poison": True}))
-    eventually(lambda: queues.queues[url.rsplit("/", 1)[1]].messages)
+    body = json.dumps({"poison": True})
+    queues.send_message("sample-queue", body)
+
+    def in_flight(deliveries: int) -> list[Json]:
+        messages = list(queues.queues["sample-queue"]._messages)
+        poison = [message for message in messages if message.body == body and not message.visible]
+        return [message for message in poison if message.approximate_receive_count == deliveries]
+
+    for deliveries in (1, 2):
+        (poison,) = eventually(functools.partial(in_flight, deliveries))
+        queues.change_message_visibility("sample-queue", poison.receipt_handle, 0)
+    dead = queues.queues[url.rsplit("/", 1)[1]]
+    eventually(lambda: [message.body for message in dead.messages] == [body])
 
 
 def check_refusal(aws: LocalAws, cdk: Cdk, assembly: str) -> None:

@@ -40,7 +40,7 @@ def start() -> Iterator[Start]:
 
 def get(port: int, path: str = "/", method: str = "GET") -> tuple[int, bytes, str | None]:
     """One request on a connection of its own: status, body and X-Served-By."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, path)
     answer = connection.getresponse()
     body = answer.read()
@@ -50,7 +50,7 @@ def get(port: int, path: str = "/", method: str = "GET") -> tuple[int, bytes, st
 
 def busy(port: int, method: str = "GET") -> str | None:
     """How many slots are taken, as the health check's answer says."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, "/health")
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("X-Served-By")) == (200, "web-1")
@@ -66,9 +66,16 @@ def requests_in_hand(port: int, count: int, taken: str) -> Iterator[None]:
         for _ in range(count):
             connection = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
             connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        while busy(port) != taken:
-            time.sleep(0.02)
+        await_that(lambda: busy(port) == taken)
         yield
+
+
+def await_that(holds: Callable[[], bool]) -> None:
+    """Return as soon as it holds."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_it_says_who_it_is(start: Start) -> None:
@@ -105,7 +112,7 @@ def test_health_needs_no_slot(start: Start, method: str) -> None:
 def test_connection_is_kept(start: Start) -> None:
     """Requests with and without a body follow one another on one connection."""
     port, _ = start("--service-ms", "1")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.connect()
     first = connection.sock
     for body in (None, b"x" * 100_000, None):
@@ -122,7 +129,7 @@ def test_connection_is_kept(start: Start) -> None:
 def test_what_it_does_not_understand_is_a_400(start: Start, sent: bytes) -> None:
     """A request that is none is answered with 400 and the connection closed; the next one is served."""
     port, _ = start("--service-ms", "1")
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(sent)
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert get(port)[0] == 200
@@ -131,12 +138,11 @@ def test_what_it_does_not_understand_is_a_400(start: Start, sent: bytes) -> None
 def test_sigterm_finishes_what_is_in_hand(start: Start) -> None:
     """On SIGTERM a request in work is answered, idle connections close, no new one is taken, and the status is 0."""
     port, process = start("--service-ms", "2000")
-    idle = socket.create_connection(("127.0.0.1", port), timeout=10)
+    idle = socket.create_connection(("127.0.0.1", port), timeout=60)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(get, port)
-        while busy(port) != "1":
-            assert not answer.done(), "the request was served before it was seen in hand"
-            time.sleep(0.02)
+        await_that(lambda: busy(port) == "1")
+        assert not answer.done()
         process.send_signal(signal.SIGTERM)
         assert answer.result() == (200, b"web-1\n", "web-1")
     assert idle.recv(1) == b""

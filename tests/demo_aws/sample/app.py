@@ -70,7 +70,7 @@ def function(scope: Construct, name: str, environment: dict[str, str] | None = N
         architecture=PROCESSOR,
         handler=f"hold.{name}",
         code=functions.Code.from_asset(BUNDLE),
-        timeout=Duration.seconds(2),
+        timeout=Duration.seconds(60),
         memory_size=256,
         log_group=logs.LogGroup(
             scope, f"{name}-log", retention=logs.RetentionDays.ONE_WEEK, removal_policy=RemovalPolicy.DESTROY
@@ -106,7 +106,7 @@ class Control(Stack):
             self,
             "queue",
             queue_name="sample-queue",
-            visibility_timeout=Duration.seconds(2),
+            visibility_timeout=Duration.seconds(60),
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=2),
             enforce_ssl=True,
         )
