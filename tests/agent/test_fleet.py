@@ -7,14 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from core_agent.contract.messages import EnrollNode, FactsReport, Hold, NodeReport, Phase, ReadFacts
-from core_agent.contract.names import GroupName, InstanceId, PublicKey
-from core_agent.desired import Mode, Server
-from core_agent.errors import CommandFailed, Refused, RuntimeApiError
+from core_agent.contract.messages import FactsReport, Hold, NodeReport, Phase, ReadFacts
+from core_agent.contract.names import GroupName, InstanceId
+from core_agent.errors import Refused
 from core_agent.fleet import Observation, advance
-from core_agent.haproxy.plan import plan
-from tests.agent.core_under_test import GROUP, Core, key
-from tests.agent.fake_host import CORE_KEY
+from tests.agent.core_under_test import Core, key
 
 
 def test_a_node_goes_the_whole_way_in(core: Core) -> None:
@@ -222,90 +219,6 @@ def test_groups_do_not_touch_each_other(core: Core) -> None:
         core.sync(group=GroupName("eu-west-1/other"), i_1="joining")
 
 
-def test_enrolling_again_with_the_same_key_answers_the_same(core: Core) -> None:
-    """The node may ask as often as it likes."""
-    core.sync(i_1="joining")
-    first = core.enroll("i-1", 1)
-    effects = core.host.effects
-    assert core.enroll("i-1", 1) == first
-    assert core.host.effects == effects
-
-
-def test_another_key_for_a_live_node_is_refused(core: Core) -> None:
-    """Whoever comes later with another key does not get the tunnel."""
-    core.join(1)
-    with pytest.raises(Refused, match="may change its key only when its seat is renewed"):
-        core.enroll("i-1", 99)
-    assert list(core.host.peers) == [key(1)]
-
-
-def test_a_renewed_seat_takes_a_new_key(core: Core) -> None:
-    """Gone and seated again: a new key, the same address."""
-    core.join(1)
-    core.sync(i_1="leaving")
-    core.sync(i_1="joining")
-    assert core.enroll("i-1", 99).address == "10.100.0.2/32"
-    assert list(core.host.peers) == [key(99)]
-
-
-def test_a_stolen_key_is_refused(core: Core) -> None:
-    """A key that another node has, or the core, is nobody else's."""
-    core.join(1)
-    core.sync(core.seats(i_2="joining"))
-    with pytest.raises(Refused, match="found the key of i-1"):
-        core.enroll("i-2", 1)
-    assert core.phases()["i-2"] == "seated"
-    with pytest.raises(Refused, match="found the key of the core"):
-        core.agent.carry_out(EnrollNode(instance=InstanceId("i-2"), public_key=PublicKey(CORE_KEY)))
-    core.sync(i_1="leaving", i_2="joining")
-    with pytest.raises(Refused, match="found the key of i-1"):
-        core.enroll("i-2", 1)
-
-
-def test_a_stranger_may_not_enroll(core: Core) -> None:
-    """Only a seat admits."""
-    with pytest.raises(Refused, match="wanted a seat in a group, found none"):
-        core.enroll("i-7", 7)
-    with pytest.raises(Refused, match="no such node"):
-        core.ready("i-7")
-
-
-def test_a_leaving_node_may_not_enroll_or_open(core: Core) -> None:
-    """On its way out means out."""
-    core.join(1)
-    core.host.busy("i-1", 1)
-    core.sync(i_1="leaving")
-    with pytest.raises(Refused, match="leaving"):
-        core.enroll("i-1", 1)
-    with pytest.raises(Refused, match="leaving"):
-        core.ready("i-1")
-
-
-def test_addresses_rest_before_they_are_used_again(core: Core) -> None:
-    """A released address stays its former node's until the quarantine is over."""
-    core.join(1)
-    core.sync(i_1="leaving")
-    core.sync(i_2="joining")
-    assert core.state.nodes[InstanceId("i-2")].address == "10.100.0.3"
-    core.now += core.settings.tunnel.quarantine_s
-    core.agent.tick()
-    assert core.phases() == {"i-2": "seated"}
-    core.sync(i_2="joining", i_3="joining")
-    assert core.state.nodes[InstanceId("i-3")].address == "10.100.0.2"
-
-
-def test_exhausted_addresses_are_said_and_healed(core: Core) -> None:
-    """A seat beyond the last address is kept, refused at enrolment, and served once there is one again."""
-    room = core.settings.node_capacity
-    core.sync({f"i_{n}": "joining" for n in range(room)}, i_last="joining")
-    with pytest.raises(Refused, match=r"wanted a free address in 10\.100\.0\.0/22, found none"):
-        core.enroll("i-last", 5)
-    core.sync({f"i_{n}": "joining" for n in range(1, room)}, i_0="leaving", i_last="joining")
-    core.now += core.settings.tunnel.quarantine_s
-    core.agent.tick()
-    assert core.enroll("i-last", 5).address == "10.100.0.2/32"
-
-
 def test_levels_scale_weight_and_slots(core: Core) -> None:
     """Half a level is half of both; never 0 on an open server; level 0 closes and 1 opens again."""
     core.join(1)
@@ -381,84 +294,3 @@ def test_a_removed_node_is_forgotten_once_the_cloud_forgets_it(core: Core) -> No
     core.now += core.settings.tunnel.quarantine_s
     core.agent.tick()
     assert core.phases() == {}
-
-
-def test_drift_is_repaired_and_a_second_pass_is_empty(core: Core) -> None:
-    """A peer taken away, a weight turned and a stranger added by hand: put right, then nothing left to do."""
-    core.join(1, 2)
-    wanted = core.host.text()
-    core.host.peers.clear()
-    core.host._change("i-1", weight=3)
-    core.host.servers["i-stranger"] = replace(core.host.servers["i-2"], name="i-stranger")
-    core.agent.tick()
-    assert core.host.text() == wanted
-    effects = core.host.effects
-    core.agent.tick()
-    assert core.host.effects == effects
-
-
-def test_facts_tell_everything_and_change_nothing(core: Core) -> None:
-    """ReadFacts names the nodes, the level, the room left, and a plan of nothing."""
-    core.join(1)
-    effects = core.host.effects
-    facts = core.agent.carry_out(ReadFacts())
-    assert isinstance(facts, FactsReport)
-    assert (facts.core, facts.network, facts.addresses_free) == ("oslo-1", "10.100.0.0/22", 1020)
-    assert [(n.instance, n.phase) for n in facts.nodes] == [("i-1", Phase.ACTIVE)]
-    assert (facts.burst.level_percent, facts.pending_steps) == (100, 0)
-    assert [(g.group, g.generation) for g in facts.groups] == [(GROUP, core.generation)]
-    assert core.host.effects == effects
-
-
-def test_a_dead_haproxy_keeps_nothing_else_waiting(core: Core) -> None:
-    """The wish is recorded, its file is written and the tunnel converges; the error says what is dead."""
-    core.sync(i_1="joining")
-    core.host.haproxy_down = True
-    with pytest.raises(RuntimeApiError, match=r"admin\.sock"):
-        core.enroll("i-1", 1)
-    assert core.host.text() == "peer 10.100.0.2/32"
-    assert core.host.filed_servers == ("i-1 10.100.0.2 maint",)
-    core.host.haproxy_down = False
-    core.agent.tick()
-    assert "server i-1" in core.host.text()
-
-
-def test_a_dead_haproxy_is_not_an_empty_one(core: Core) -> None:
-    """Nothing seen of a server is not its absence: a draining node stays until HAProxy says that it is gone."""
-    core.join(1)
-    core.host.busy("i-1", 1)
-    core.sync(i_1="leaving")
-    core.host.haproxy_down = True
-    core.now += 10 * core.settings.edge.drain_deadline_s
-    with pytest.raises(RuntimeApiError):
-        core.agent.tick()
-    assert (core.phases(), core.host.text().count("peer")) == ({"i-1": "draining"}, 1)
-
-
-def test_a_dead_tunnel_keeps_no_server_waiting(core: Core) -> None:
-    """A drain goes through while WireGuard is down; its file is written, and the peer goes when it is back."""
-    core.join(1, 2)
-    core.host.wireguard_down = True
-    with pytest.raises(CommandFailed, match="No such device"):
-        core.sync(i_1="leaving", i_2="serving")
-    assert core.phases() == {"i-1": "gone", "i-2": "active"}
-    assert "server i-1" not in core.host.text()
-    assert core.host.filed_peers == ("i-2 10.100.0.3",)
-    core.host.wireguard_down = False
-    core.agent.tick()
-    assert list(core.host.peers) == [key(2)]
-
-
-def test_a_node_named_like_a_core_server_cannot_be(core: Core) -> None:
-    """Such a seat is refused by its name; if one were on record, the core's own server would still not be touched."""
-    with pytest.raises(ValueError, match="wanted an instance id: i-"):
-        core.sync(no_primary="joining")
-    assert (
-        plan(
-            {"no-primary": Server(name="no-primary", address="10.100.0.9", mode=Mode.MAINT, weight=1, maxconn=1)},
-            core.host.servers,
-            port=8080,
-            kept={"no-primary"},
-        )
-        == ()
-    )

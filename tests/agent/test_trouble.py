@@ -1,0 +1,94 @@
+"""Drift, dead daemons and impossible names: what the agent mends, and what it does not take for granted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core_agent.contract.messages import FactsReport, Phase, ReadFacts
+from core_agent.desired import Mode, Server
+from core_agent.errors import CommandFailed, RuntimeApiError
+from core_agent.haproxy.plan import plan
+from tests.agent.core_under_test import GROUP, Core, key
+
+
+def test_drift_is_repaired_and_a_second_pass_is_empty(core: Core) -> None:
+    """A peer taken away, a weight turned and a stranger added by hand: put right, then nothing left to do."""
+    core.join(1, 2)
+    wanted = core.host.text()
+    core.host.peers.clear()
+    core.host._change("i-1", weight=3)
+    core.host.servers["i-stranger"] = replace(core.host.servers["i-2"], name="i-stranger")
+    core.agent.tick()
+    assert core.host.text() == wanted
+    effects = core.host.effects
+    core.agent.tick()
+    assert core.host.effects == effects
+
+
+def test_facts_tell_everything_and_change_nothing(core: Core) -> None:
+    """ReadFacts names the nodes, the level, the room left, and a plan of nothing."""
+    core.join(1)
+    effects = core.host.effects
+    facts = core.agent.carry_out(ReadFacts())
+    assert isinstance(facts, FactsReport)
+    assert (facts.core, facts.network, facts.addresses_free) == ("oslo-1", "10.100.0.0/22", 1020)
+    assert [(n.instance, n.phase) for n in facts.nodes] == [("i-1", Phase.ACTIVE)]
+    assert (facts.burst.level_percent, facts.pending_steps) == (100, 0)
+    assert [(g.group, g.generation) for g in facts.groups] == [(GROUP, core.generation)]
+    assert core.host.effects == effects
+
+
+def test_a_dead_haproxy_keeps_nothing_else_waiting(core: Core) -> None:
+    """The wish is recorded, its file is written and the tunnel converges; the error says what is dead."""
+    core.sync(i_1="joining")
+    core.host.haproxy_down = True
+    with pytest.raises(RuntimeApiError, match=r"admin\.sock"):
+        core.enroll("i-1", 1)
+    assert core.host.text() == "peer 10.100.0.2/32"
+    assert core.host.filed_servers == ("i-1 10.100.0.2 maint",)
+    core.host.haproxy_down = False
+    core.agent.tick()
+    assert "server i-1" in core.host.text()
+
+
+def test_a_dead_haproxy_is_not_an_empty_one(core: Core) -> None:
+    """Nothing seen of a server is not its absence: a draining node stays until HAProxy says that it is gone."""
+    core.join(1)
+    core.host.busy("i-1", 1)
+    core.sync(i_1="leaving")
+    core.host.haproxy_down = True
+    core.now += 10 * core.settings.edge.drain_deadline_s
+    with pytest.raises(RuntimeApiError):
+        core.agent.tick()
+    assert (core.phases(), core.host.text().count("peer")) == ({"i-1": "draining"}, 1)
+
+
+def test_a_dead_tunnel_keeps_no_server_waiting(core: Core) -> None:
+    """A drain goes through while WireGuard is down; its file is written, and the peer goes when it is back."""
+    core.join(1, 2)
+    core.host.wireguard_down = True
+    with pytest.raises(CommandFailed, match="No such device"):
+        core.sync(i_1="leaving", i_2="serving")
+    assert core.phases() == {"i-1": "gone", "i-2": "active"}
+    assert "server i-1" not in core.host.text()
+    assert core.host.filed_peers == ("i-2 10.100.0.3",)
+    core.host.wireguard_down = False
+    core.agent.tick()
+    assert list(core.host.peers) == [key(2)]
+
+
+def test_a_node_named_like_a_core_server_cannot_be(core: Core) -> None:
+    """Such a seat is refused by its name; if one were on record, the core's own server would still not be touched."""
+    with pytest.raises(ValueError, match="wanted an instance id: i-"):
+        core.sync(no_primary="joining")
+    assert (
+        plan(
+            {"no-primary": Server(name="no-primary", address="10.100.0.9", mode=Mode.MAINT, weight=1, maxconn=1)},
+            core.host.servers,
+            port=8080,
+            kept={"no-primary"},
+        )
+        == ()
+    )
