@@ -8,9 +8,11 @@ stderr and exit status 1.
 from __future__ import annotations
 
 import json as text_form
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import fabric.main
 from fabric import Connection, task
@@ -19,17 +21,19 @@ from invoke import Collection, Context, Exit
 import settings as configuration
 from core_agent.client import CoreClient, load_private_key
 from core_agent.contract.codec import to_plain
-from core_agent.contract.messages import Hold, HoldNode, ReadFacts, Seat, SetBurst, SyncFleet
-from core_agent.contract.names import Reason, shown
+from core_agent.contract.messages import Hold, HoldNode, ReadFacts, SetBurst
+from core_agent.contract.names import GroupName, Name, Reason, shown
 from core_agent.contract.shapes import build
 from core_agent.errors import AuthenticationFailed, DrawbridgeError, SettingsError
 from operator_view import changes
 from operator_view.nodes import nodes as table
 from operator_view.status import burst as level_line
 from operator_view.status import status as glance
-from operator_view.synced import synced
+from operator_view.synced import emptied, synced
 from settings import Settings
 from settings.words import Host, UserName
+
+N = TypeVar("N", bound=Name)
 
 _PARAMETER_BYTES = 4096  # of a standard SSM parameter
 _JSON = {"json": "print JSON instead of a table"}
@@ -98,13 +102,14 @@ def _print_json(document: object) -> None:
 
 @task(pre=[_hosts], help=_JSON)
 def status(c: Context, json: bool = False) -> None:
-    """Show the core at a glance: its load, the burst level, nodes by phase, steps not yet applied."""
-    with _plainly(), _client(c, configuration.load()) as core:
+    """Show the core at a glance: load, burst level, nodes by phase, groups not synced, steps not yet applied."""
+    with _plainly(), _client(c, settings := configuration.load()) as core:
         facts = core.request(ReadFacts())
         if json:
             _print_json(to_plain(facts))
         else:
-            print(glance(facts, where=core.where))
+            own = GroupName(f"{settings.edge.region}/{settings.group_name}")
+            print(glance(facts, where=core.where, own=own, now_ms=time.time_ns() // 1_000_000))
 
 
 @task(pre=[_hosts], help=_JSON)
@@ -155,41 +160,70 @@ def _hold(c: Context, instance: str, hold: Hold, reason: str, *, dry_run: bool) 
             print(table([core.request(command)]))
 
 
-@task(pre=[_hosts], help={"override": "let nodes go that the massacre guard would keep, and say why", **_DRY_RUN})
-def sync(c: Context, override: str = "", dry_run: bool = False) -> None:
+@task(
+    pre=[_hosts],
+    help={
+        "override": "let nodes go that AWS neither lists nor disowns, and say why",
+        "group": "empty this group, REGION/NAME, which AWS no longer has; needs --override",
+        **_DRY_RUN,
+    },
+)
+def sync(c: Context, override: str = "", group: str = "", dry_run: bool = False) -> None:
     """Look at the group as the fleet function does: tell the core who belongs, complete lifecycle actions."""
+    with _plainly(), _client(c, settings := configuration.load()) as core:
+        reason = _word(Reason, override, "--override") if override else None
+        if not group:
+            _look(core, settings, reason, dry=_dry(c, asked=dry_run))
+            return
+        if reason is None:
+            raise SettingsError("--group: wanted --override with a reason beside it, found none")
+        _empty(core, settings, _word(GroupName, group, "--group"), reason, dry=_dry(c, asked=dry_run))
+
+
+def _look(core: CoreClient, settings: Settings, reason: Reason | None, *, dry: bool) -> None:
     # boto3 takes a third of a second to import: the commands that only ask the core do not pay it.
     from lambdas.clock import now_ms  # noqa: PLC0415
-    from lambdas.cloud import Cloud  # noqa: PLC0415
+    from lambdas.cloud import Cloud, Disowned  # noqa: PLC0415
     from lambdas.group import Group  # noqa: PLC0415
-    from lambdas.look import look  # noqa: PLC0415
-    from lambdas.states import lifecycle  # noqa: PLC0415
+    from lambdas.look import look, seated, telling  # noqa: PLC0415
 
-    with _plainly(), _client(c, settings := configuration.load()) as core:
-        reason = _reason(override)
-        cloud = Cloud(region=settings.edge.region)
-        group = Group(
-            region=settings.edge.region,
-            name=settings.group_name,
-            launch_hook=f"{settings.name}-launch",
-            terminate_hook=f"{settings.name}-terminate",
-        )
-        if _dry(c, asked=dry_run):
-            seats = tuple(Seat(instance=one.id, lifecycle=lifecycle(one.state)) for one in cloud.instances(group.name))
-            command = SyncFleet(group=group.contract_name, generation=now_ms(), seats=seats, override=reason)
-            print(changes.of_sync(command, core.request(ReadFacts())))
-            return
+    cloud = Cloud(region=settings.edge.region)
+    group = Group(
+        region=settings.edge.region,
+        name=settings.group_name,
+        launch_hook=f"{settings.name}-launch",
+        terminate_hook=f"{settings.name}-terminate",
+    )
+    failed: tuple[DrawbridgeError, ...]
+    if dry:
+        generation, instances = now_ms(), cloud.instances(group.name)
+        command = telling(group, instances, Disowned(), generation=generation, override=reason)
+        print(changes.of_sync(command, core.request(ReadFacts())))
+        failed = seated(instances)[1]
+    else:
         seen = look(group, cloud=cloud, core=core, now_ms=now_ms, override=reason)
         print(synced(seen))
-        if seen.failed:
-            raise Exit("\n".join(str(error) for error in seen.failed), code=1)
+        failed = seen.failed
+    if failed:
+        raise Exit("\n".join(str(error) for error in failed), code=1)
 
 
-def _reason(override: str) -> Reason | None:
+def _empty(core: CoreClient, settings: Settings, group: GroupName, reason: Reason, *, dry: bool) -> None:
+    from lambdas.clock import now_ms  # noqa: PLC0415  as in _look
+    from lambdas.cloud import Cloud  # noqa: PLC0415
+    from lambdas.lost_group import emptying  # noqa: PLC0415
+
+    facts, cloud = core.request(ReadFacts()), Cloud(region=group.partition("/")[0])
+    account, generation = settings.edge.account, now_ms()
+    command = emptying(group, account=account, cloud=cloud, facts=facts, generation=generation, reason=reason)
+    print(changes.of_sync(command, facts) if dry else emptied(core.request(command)))
+
+
+def _word(kind: type[N], typed: str, flag: str) -> N:
     try:
-        return Reason(override) if override else None
+        return kind(typed)
     except ValueError as error:
-        raise SettingsError(f"--override: {error}") from None
+        raise SettingsError(f"{flag}: {error}") from None
 
 
 @task(help={"file": "the private key, core.ssh_identity in drawbridge.toml unless given", **_DRY_RUN})
@@ -215,7 +249,7 @@ def publish_key(c: Context, file: str = "", dry_run: bool = False) -> None:
 
 
 def _put_parameter(settings: Settings, text: str) -> int:
-    import boto3  # noqa: PLC0415  as in sync
+    import boto3  # noqa: PLC0415  as in _look
 
     from lambdas.aws_errors import calling  # noqa: PLC0415
 

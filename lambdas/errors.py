@@ -4,6 +4,9 @@ DrawbridgeError                    retryable: can the same message succeed later
 ├── VariableError            no    the function's environment lacks a variable or holds a broken one
 ├── ForeignEvent             no    an event of another account, region or alarm
 ├── GroupMissing             no    AWS knows no group of that name; never the same as an empty group
+├── GroupExists              no    AWS still has the group that was to be emptied because it is lost
+├── GroupUnknown             no    the core has never heard of the group that was to be emptied
+├── WrongAccount             no    the credentials are for another account than drawbridge.toml's
 ├── UnknownState             yes   a lifecycle state that this version does not know: it may pass, or a new one knows
 ├── CloudBusy                yes   AWS throttled, failed or could not be reached
 ├── CloudRefused             no    AWS understood and refuses: a missing permission, a parameter it does not accept
@@ -31,6 +34,18 @@ class ForeignEvent(DrawbridgeError):
 
 class GroupMissing(DrawbridgeError):
     """AWS knows no group of that name. Never taken for an empty one: that would remove every node."""
+
+
+class GroupExists(DrawbridgeError):
+    """AWS still has the group that an operator took for lost; its nodes leave as the group says."""
+
+
+class GroupUnknown(DrawbridgeError):
+    """The core has never heard of a group of that name; the message says which ones it knows."""
+
+
+class WrongAccount(DrawbridgeError):
+    """The credentials are for another account, where not to find a group means nothing."""
 
 
 class UnknownState(DrawbridgeError):

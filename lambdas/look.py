@@ -113,20 +113,27 @@ def _sync(
 ) -> tuple[tuple[Instance, ...], FleetReport]:
     generation = now_ms()
     instances = cloud.instances(group.name)
+    command = telling(group, instances, disowned, generation=generation, override=override)
+    return instances, ask(core, command, FleetReport)
+
+
+def telling(
+    group: Group, instances: tuple[Instance, ...], disowned: Disowned, *, generation: int, override: Reason | None
+) -> SyncFleet:
+    """Return the command that tells the core of ``instances``, all members of ``group``; see ``look`` for the rest."""
     seats, unclear = seated(instances)
     if override is not None and unclear:
         raise unclear[0]  # the core would let go of what has no seat
     # A detached machine still answers: it is drained like any that leaves, not cut off like one that has ended.
     away = disowned.detached.difference(one.id for one in instances)
     leaving = (Seat(instance=one, lifecycle=Lifecycle.LEAVING) for one in sorted(away))
-    command = SyncFleet(
+    return SyncFleet(
         group=group.contract_name,
         generation=generation,
         seats=(*seats, *leaving),
         gone=tuple(sorted(disowned.ended)),
         override=override,
     )
-    return instances, ask(core, command, FleetReport)
 
 
 def seated(instances: Iterable[Instance]) -> tuple[tuple[Seat, ...], tuple[UnknownState, ...]]:

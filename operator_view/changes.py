@@ -28,9 +28,10 @@ def of_hold(command: HoldNode, facts: FactsReport) -> str:
 
 
 def of_sync(command: SyncFleet, facts: FactsReport) -> str:
-    """Return, a line each, what the seats would change; the massacre guard, which may refuse, is the core's."""
+    """Return, a line each, what the seats would change; AWS is not asked here about nodes that have none."""
     known = {name: node for name, node in _known(facts).items() if node.group == command.group}
     seated = {seat.instance: seat.lifecycle for seat in command.seats}
+    fate = "leaves" if command.override else "stays, unless AWS, asked about it by its id, disowns it"
     lines = [
         *(f"{name}: new → {said}" for name, said in seated.items() if name not in known),
         *(
@@ -38,7 +39,7 @@ def of_sync(command: SyncFleet, facts: FactsReport) -> str:
             for name, said in seated.items()
             if name in known and known[name].lifecycle is not said
         ),
-        *(f"{name}: {node.phase} → leaves, not in the group" for name, node in known.items() if name not in seated),
+        *(f"{name}: {node.phase}, not in the group → {fate}" for name, node in known.items() if name not in seated),
     ]
     return "\n".join(sorted(lines)) or f"{len(seated)} seats, as the core has them: {UNCHANGED}"
 

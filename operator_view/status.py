@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from core_agent.contract.messages import BurstReport, CoreServerReport, FactsReport, GroupReport, Phase
+from core_agent.contract.names import GroupName
+from operator_view.nodes import duration
+
+_SILENT_S = 600  # ten sweeps
 
 
-def status(facts: FactsReport, *, where: str) -> str:
-    """Return the lines of ``fab status``; ``where`` is the address that was asked."""
-    return "\n".join(
-        f"{label:<9}{line}" for heading, lines in _sections(facts, where) for label, line in _labelled(heading, lines)
-    )
+def status(facts: FactsReport, *, where: str, own: GroupName, now_ms: int) -> str:
+    """Return the lines of ``fab status``.
+
+    ``where`` is the address that was asked, ``own`` the group in the settings, ``now_ms`` the Unix time.
+    """
+    groups = [_group(group, facts, own, now_ms) for group in facts.groups]
+    sections = _sections(facts, where, groups)
+    return "\n".join(f"{label:<9}{line}" for heading, lines in sections for label, line in _labelled(heading, lines))
 
 
 def burst(report: BurstReport) -> str:
@@ -21,14 +28,14 @@ def burst(report: BurstReport) -> str:
     return f"{report.level_percent} % of the edge: {report.reason}"
 
 
-def _sections(facts: FactsReport, where: str) -> Iterator[tuple[str, list[str]]]:
+def _sections(facts: FactsReport, where: str, groups: list[str]) -> Iterator[tuple[str, list[str]]]:
     queued = f"{facts.load.queue} queued in the backend, {facts.load.requests_total} requests since HAProxy's start"
     yield "core", [f"{facts.core} at {where}, agent {facts.agent_version}"]
     yield "network", [f"{facts.network}, {facts.addresses_free} addresses free"]
     yield "burst", [burst(facts.burst)]
     yield "load", [*(_server(server) for server in facts.load.servers), queued]
     yield "nodes", [_phases(facts)]
-    yield "groups", [_group(group) for group in facts.groups] or ["none seen yet"]
+    yield "groups", groups or ["none seen yet"]
     yield "pending", [f"{facts.pending_steps} steps to apply" if facts.pending_steps else "nothing: converged"]
 
 
@@ -48,5 +55,17 @@ def _phases(facts: FactsReport) -> str:
     return f"{len(facts.nodes)}: {', '.join(told)}" if told else "0"
 
 
-def _group(group: GroupReport) -> str:
-    return f"{group.group}, last seen {datetime.fromtimestamp(group.generation / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _group(group: GroupReport, facts: FactsReport, own: GroupName, now_ms: int) -> str:
+    """The group's line. Silence is nothing to report of a group that is neither ours nor has any node left."""
+    told = f"{group.group}, last seen {datetime.fromtimestamp(group.generation / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    silent_s = (now_ms - group.generation) // 1000
+    members = sum(node.group == group.group and node.phase is not Phase.GONE for node in facts.nodes)
+    if silent_s <= _SILENT_S:
+        return told
+    if group.group == own:
+        return f"{told}: NOT SYNCED for {duration(silent_s)}; does the fleet function run?"
+    if members:
+        return (
+            f"{told}: NOT SYNCED for {duration(silent_s)}, {members} nodes; if AWS has no such group: fab sync --group"
+        )
+    return f"{told}, no node left"

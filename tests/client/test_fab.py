@@ -31,6 +31,7 @@ from tests.client.loopback_core import ROOT, LoopbackCore, make_key
 
 Fab = Callable[..., CompletedProcess[str]]
 REGION = "eu-north-1"
+GROUP = "eu-north-1/drawbridge-edge"
 # Nobody listens at port 1; without metadata, botocore asks no link-local address for credentials.
 AWS_KEYS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -164,14 +165,14 @@ def test_status_tells_the_core_at_a_glance(core: LoopbackCore, fab: Fab) -> None
     """Core, network, level, load, phases, groups and pending steps, a heading each."""
     done = fab("status")
     assert (done.stderr, done.returncode) == ("", 0)
-    assert done.stdout.splitlines() == [
+    assert re.sub(r"for \d+d;", "for …;", done.stdout).splitlines() == [
         f"core     oslo-1 at 127.0.0.1:{core.port}, agent 0.1.0",
         "network  10.100.0.0/22, 1019 addresses free",
         "burst    25 % of the edge: calm",
         "load     no-primary up, 12 of 50 slots busy, 3 queued",
         "         1 queued in the backend, 123456 requests since HAProxy's start",
         "nodes    2: 1 seated, 1 active",
-        "groups   eu-north-1/drawbridge-edge, last seen 2023-11-14 22:13:20 UTC",
+        f"groups   {GROUP}, last seen 2023-11-14 22:13:20 UTC: NOT SYNCED for …; does the fleet function run?",
         "pending  2 steps to apply",
     ]
 
@@ -374,18 +375,18 @@ def test_sync_sends_the_group_as_the_function_does(
     assert done.stdout.startswith("2 seats at generation ")
     (command,) = sent(core)
     assert isinstance(command, SyncFleet)
-    assert (command.group, command.override) == ("eu-north-1/drawbridge-edge", "moved by hand")
+    assert (command.group, command.override) == (GROUP, "moved by hand")
     assert sorted((seat.instance, seat.lifecycle) for seat in command.seats) == [(i, Lifecycle.SERVING) for i in group]
 
 
 def test_a_dry_sync_compares_the_group_with_the_core(core: LoopbackCore, fab: Fab, aws: str, group: list[str]) -> None:
-    """Newcomers and those who would leave are named, and no generation is spent."""
+    """Newcomers and those without a seat are named, and no generation is spent."""
     done = fab("sync", "--dry-run", AWS_ENDPOINT_URL=aws)
     assert sorted(done.stdout.splitlines()) == sorted(
         [
             *(f"{instance}: new → serving" for instance in group),
-            "i-0abc: active → leaves, not in the group",
-            "i-0def1234567890abc: seated → leaves, not in the group",
+            "i-0abc: active, not in the group → stays, unless AWS, asked about it by its id, disowns it",
+            "i-0def1234567890abc: seated, not in the group → stays, unless AWS, asked about it by its id, disowns it",
         ]
     )
     assert sent(core) == [ReadFacts()]
@@ -395,6 +396,49 @@ def test_a_group_that_does_not_exist_changes_nothing(core: LoopbackCore, fab: Fa
     """No group is an error, and never an empty set of seats."""
     refused(fab("sync", AWS_ENDPOINT_URL=aws), "describing group drawbridge-edge: wanted one group")
     assert sent(core) == []
+
+
+LOST = ("sync", "--group", GROUP)
+
+
+def test_a_lost_group_is_emptied_by_a_person(core: LoopbackCore, fab: Fab, aws: str) -> None:
+    """A dry run tells who would leave; then one command without seats reaches the core, with the reason."""
+    argv = (*LOST, "--override", "the group was renamed")
+    assert fab(*argv, "--dry-run", AWS_ENDPOINT_URL=aws).stdout.splitlines() == [
+        "i-0abc: active, not in the group → leaves",
+        "i-0def1234567890abc: seated, not in the group → leaves",
+    ]
+    assert sent(core) == [ReadFacts()]
+    done = fab(*argv, AWS_ENDPOINT_URL=aws)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.startswith(f"{GROUP}: AWS has no such group; emptied at generation ")
+    command = sent(core)[-1]
+    assert isinstance(command, SyncFleet)
+    assert (command.group, command.seats, command.override) == (GROUP, (), "the group was renamed")
+
+
+@pytest.mark.usefixtures("group")
+def test_a_group_that_aws_has_is_not_emptied(core: LoopbackCore, fab: Fab, aws: str) -> None:
+    """Neither by mistake nor on purpose."""
+    done = fab(*LOST, "--override", "moved", AWS_ENDPOINT_URL=aws)
+    refused(done, "wanted a group that AWS no longer has, found it there with 2 instances")
+    assert sent(core) == [ReadFacts()]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (LOST, "--group: wanted --override with a reason beside it, found none"),
+        (("sync", "--override", "x", "--group", "drawbridge-edge"), "--group: wanted a group as REGION/NAME"),
+        (("sync", "--override", "x", "--group", "eu-north-1/other"), f"wanted one of {GROUP}, which"),
+    ],
+)
+def test_what_cannot_be_a_lost_group_changes_nothing(
+    core: LoopbackCore, fab: Fab, argv: tuple[str, ...], message: str
+) -> None:
+    """No reason, no group, or none that the core knows: AWS is not even asked."""
+    refused(fab(*argv), message)
+    assert all(command == ReadFacts() for command in sent(core))
 
 
 def test_the_private_key_is_published_encrypted(core: LoopbackCore, fab: Fab, aws: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from core_agent.contract.names import InstanceId
 from lambdas.cloud import Alarm, Disowned, Instance, Membership
 from lambdas.errors import GroupMissing
-from tests.handlers.payloads import ALARM, GROUP
+from tests.handlers.payloads import ACCOUNT, ALARM, GROUP
 
 LAUNCH_HOOK = "drawbridge-launch"
 TERMINATE_HOOK = "drawbridge-terminate"
@@ -108,6 +108,11 @@ class FakeCloud:
         self._called(f"terminate {instance}")
         assert self.members[instance] == "InService", self.members[instance]
         self.members[instance] = "Terminating:Wait"
+
+    def account(self) -> str:
+        """Say whose AWS this is."""
+        self._called("account")
+        return ACCOUNT
 
     def alarm(self, name: str) -> Alarm:
         """Describe the alarm."""
