@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machine(tmp_path: Path, zipapp: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A bare machine: Debian's folders, nothing of ours."""
     machine = Machine(root=tmp_path, zipapp=zipapp)
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # the installer lengthens its own
     for name in _PLACES:
         monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).relative_to("/"))
     monkeypatch.setattr(paths, "AGENT_USER", AGENT.pw_name)
