@@ -44,7 +44,7 @@ _FORGET = """
 set -eu
 folder=$(mktemp -d)
 mount -t cgroup2 tree "$folder"
-find "$folder/$1" -depth -type d -exec rmdir {} +
+[ ! -d "$folder/$1" ] || find "$folder/$1" -depth -type d -exec rmdir {} +
 umount "$folder"
 rmdir "$folder"
 """
@@ -66,6 +66,7 @@ class SystemdCore:
         self._cgroup = f"drawbridge-test-{uuid.uuid4().hex}"
         self._folder = folder
         self._systemd = 0
+        self._client: CoreClient | None = None
 
     def boot(self) -> None:
         """Boot to a system that is running, with Debian's sshd."""
@@ -92,10 +93,10 @@ class SystemdCore:
         self.settings = re.sub("ssh_host_key = .*", f'ssh_host_key = "{host_key}"', text)
 
     def stop(self) -> None:
-        """Pull the plug and leave no cgroup behind; after a ``kill -9`` of the sandbox, empty ones stay until a reboot."""
-        if self._systemd:
-            self._client.close()
+        """Pull the plug, however far booting got, and leave no cgroup behind (a killed sandbox leaves empty ones)."""
         self._host.stop()
+        if self._client is not None:
+            self._client.close()
         subprocess.run(("sh", "-c", _FORGET, "forget", self._cgroup), check=True)
 
     def install(self, settings: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -111,11 +112,12 @@ class SystemdCore:
     @property
     def client(self) -> CoreClient:
         """The product's client, as the SSH user."""
+        assert self._client is not None, "wanted a booted core"
         return self._client
 
     def facts(self) -> FactsReport:
         """Return the agent's facts, asked over SSH."""
-        return self._client.request(ReadFacts())
+        return self.client.request(ReadFacts())
 
     def property(self, name: str, unit: str = "drawbridge-agent.service") -> str:
         """Return a property of a unit, in systemd's words."""
