@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import fabric.main
 from fabric import Connection, task
@@ -34,6 +34,9 @@ from settings import Settings
 from settings.words import Host, UserName
 
 N = TypeVar("N", bound=Name)
+
+if TYPE_CHECKING:
+    from lambdas.cloud import Cloud
 
 _PARAMETER_BYTES = 4096  # of a standard SSM parameter
 _JSON = {"json": "print JSON instead of a table"}
@@ -183,11 +186,11 @@ def sync(c: Context, override: str = "", group: str = "", dry_run: bool = False)
 def _look(core: CoreClient, settings: Settings, reason: Reason | None, *, dry: bool) -> None:
     # boto3 takes a third of a second to import: the commands that only ask the core do not pay it.
     from lambdas.clock import now_ms  # noqa: PLC0415
-    from lambdas.cloud import Cloud, Disowned  # noqa: PLC0415
+    from lambdas.cloud import Disowned  # noqa: PLC0415
     from lambdas.group import Group  # noqa: PLC0415
     from lambdas.look import look, seated, telling  # noqa: PLC0415
 
-    cloud = Cloud(region=settings.edge.region)
+    cloud = _cloud(settings, "looking at the group")
     group = Group(
         region=settings.edge.region,
         name=settings.group_name,
@@ -206,6 +209,18 @@ def _look(core: CoreClient, settings: Settings, reason: Reason | None, *, dry: b
         failed = seen.failed
     if failed:
         raise Exit("\n".join(str(error) for error in failed), code=1)
+
+
+def _cloud(settings: Settings, doing: str) -> Cloud:
+    """Return AWS in the settings' region, made sure to be the settings' account: a profile is easily the wrong one."""
+    from lambdas.cloud import Cloud  # noqa: PLC0415  as in _look
+    from lambdas.errors import WrongAccount  # noqa: PLC0415
+
+    cloud = Cloud(region=settings.edge.region)
+    found, wanted = cloud.account(), settings.edge.account
+    if found != wanted:
+        raise WrongAccount(f"{doing}: wanted credentials for account {wanted}, found some for {found}; see AWS_PROFILE")
+    return cloud
 
 
 def _empty(core: CoreClient, settings: Settings, group: GroupName, reason: Reason, *, dry: bool) -> None:
@@ -253,6 +268,7 @@ def _put_parameter(settings: Settings, text: str) -> int:
 
     from lambdas.aws_errors import calling  # noqa: PLC0415
 
+    _cloud(settings, "publishing the key")
     name = settings.core.ssh_key_parameter
     with calling(f"writing parameter {name}"):
         ssm = boto3.client("ssm", region_name=settings.edge.region)

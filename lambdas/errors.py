@@ -45,7 +45,7 @@ class GroupUnknown(DrawbridgeError):
 
 
 class WrongAccount(DrawbridgeError):
-    """The credentials are for another account, where not to find a group means nothing."""
+    """The credentials are for another account than the settings' own, where nothing of ours is."""
 
 
 class UnknownState(DrawbridgeError):

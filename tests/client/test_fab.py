@@ -470,7 +470,20 @@ def test_what_is_no_usable_private_key_is_not_published(core: LoopbackCore, fab:
     assert boto3.client("ssm", region_name=REGION, endpoint_url=aws).describe_parameters()["Parameters"] == []
 
 
+def test_another_accounts_credentials_are_refused(core: LoopbackCore, fab: Fab, aws: str) -> None:
+    """The wrong profile: the key goes to nobody else's account, and no group is looked for there."""
+    settings = (core.folder / "drawbridge.toml").read_text()
+    (core.folder / "drawbridge.toml").write_text(
+        settings.replace('account = "123456789012"', 'account = "210987654321"')
+    )
+    message = "wanted credentials for account 210987654321, found some for 123456789012; see AWS_PROFILE"
+    refused(fab("publish-key", AWS_ENDPOINT_URL=aws), message)
+    refused(fab("sync", AWS_ENDPOINT_URL=aws), message)
+    assert boto3.client("ssm", region_name=REGION, endpoint_url=aws).describe_parameters()["Parameters"] == []
+    assert sent(core) == []
+
+
 def test_aws_that_cannot_be_reached_is_one_line(fab: Fab) -> None:
     """An endpoint where nobody listens, and credentials that are missing, are told without a traceback."""
-    refused(fab("publish-key"), "writing parameter /drawbridge/ssh-key: Could not connect")
-    refused(fab("sync", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""), "describing group .*: Unable to locate cred")
+    refused(fab("publish-key"), "asking whose credentials these are: Could not connect")
+    refused(fab("sync", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""), "whose credentials .*: Unable to locate cred")
