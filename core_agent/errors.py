@@ -2,6 +2,7 @@
 
     DrawbridgeError                    retryable: can the same message succeed later, unchanged?
     ├── SettingsError            no    drawbridge.toml says something that cannot be
+    ├── InstallError             no    this machine is not ready to be a core (core_agent.install)
     ├── ContractError            no    a document that breaks the contract; names the field
     ├── Refused                  no    the agent understood and will not; carries a machine-readable kind
     ├── CoreUnreachable          yes   no connection, no channel, or an answer cut short
