@@ -17,7 +17,7 @@ from core_agent.haproxy import plan as haproxy_plan
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
 from core_agent.wireguard import plan as wireguard_plan
-from core_agent.wireguard.facts import PeerFacts, WireguardFacts
+from core_agent.wireguard.facts import WireguardFacts
 from settings import Settings
 
 # A server that must be made anew takes two plans; more only happen while connections are still being closed.
@@ -53,14 +53,13 @@ class Sight:
 
 
 class Converger:
-    """Converges one host. It remembers peers' endpoints, so that a tunnel that is down does not cost the file them."""
+    """Converges one host; it remembers nothing between two calls."""
 
     def __init__(self, settings: Settings, host: Host) -> None:
         self._host = host
         self._network = settings.tunnel.network
         self._port = settings.application.port
         self._kept = frozenset(server.name for server in settings.core.servers)
-        self._known: Mapping[str, PeerFacts] = {}
 
     def plan_peers(self, peers: Mapping[str, Peer], facts: WireguardFacts) -> tuple[wireguard_plan.Step, ...]:
         """Return the steps that WireGuard still needs. Pure."""
@@ -83,10 +82,12 @@ class Converger:
     def _bring_peers(self, peers: Mapping[str, Peer]) -> WireguardFacts:
         try:
             facts = self._host.read_wireguard()
-            self._known = facts.peers
-        finally:  # a tunnel that is down finds everybody in its file when it comes up
-            self._host.write_peers(peers.values(), self._known)
-        new = [step for step in self.plan_peers(peers, facts) if isinstance(step, wireguard_plan.SetPeer)]
+        except DrawbridgeError:  # a tunnel that is down finds everybody in its file when it comes up
+            self._host.write_peers(peers.values(), {})
+            raise
+        endpoints = self._host.write_peers(peers.values(), facts.peers)
+        steps = wireguard_plan.plan(peers, facts.peers, network=self._network, endpoints=endpoints)
+        new = [step for step in steps if isinstance(step, wireguard_plan.SetPeer)]
         if not new:
             return facts
         self._host.set_peers(new)

@@ -42,15 +42,19 @@ class Host:
 
     # --- WireGuard --------------------------------------------------------------------------------------------------
 
-    def write_peers(self, peers: Collection[Peer], known: Mapping[str, PeerFacts]) -> None:
-        """Make ``wg0.conf`` say ``peers``, with their endpoints where ``known``.
+    def write_peers(self, peers: Collection[Peer], seen: Mapping[str, PeerFacts]) -> Mapping[str, str]:
+        """Make ``wg0.conf`` say ``peers`` with the endpoints last ``seen``; return those endpoints by public key.
 
+        A peer that is not seen now, taken away by hand or with the tunnel down, keeps the endpoint that the file had.
         Raises ``FileFailed``, and ``StateError`` when the file is no WireGuard configuration.
         """
         current = files.read(self._wg_conf)
-        wanted = wireguard_conf.render(current, peers, known, network=self._settings.tunnel.network)
+        now = {key: peer.endpoint for key, peer in seen.items() if peer.endpoint is not None}
+        endpoints = wireguard_conf.endpoints_in(current) | now
+        wanted = wireguard_conf.render(current, peers, endpoints, network=self._settings.tunnel.network)
         if wanted != current:
             files.replace(self._wg_conf, wanted, mode=0o600)
+        return endpoints
 
     def read_wireguard(self) -> WireguardFacts:
         """Return the interface's peers. Raises ``CommandFailed``."""

@@ -27,5 +27,6 @@ def carry_out(interface: str, steps: Sequence[Step]) -> None:
 
 def _words(step: Step) -> tuple[str, ...]:
     if isinstance(step, SetPeer):
-        return ("peer", step.public_key, "allowed-ips", f"{step.address}/32")
+        endpoint = ("endpoint", step.endpoint) if step.endpoint else ()
+        return ("peer", step.public_key, "allowed-ips", f"{step.address}/32", *endpoint)
     return ("peer", step.public_key, "remove")

@@ -18,17 +18,15 @@ from core_agent.wireguard.plan import owned
 MARK = "# --- peers below are written by the drawbridge agent; edits are overwritten ---"
 _HEADER = re.compile(r"^\[(\w+)\]\s*$", re.MULTILINE)
 _SAVE_CONFIG = re.compile(r"^\s*SaveConfig\s*=\s*true", re.MULTILINE | re.IGNORECASE)
+_ENDPOINT = re.compile(r"^PublicKey = (\S+)\nAllowedIPs = \S+\nEndpoint = (\S+)$", re.MULTILINE)
 _NODE = re.compile(r"^# node (\S+)$", re.MULTILINE)
 
 
-def render(current: str, peers: Iterable[Peer], known: Mapping[str, PeerFacts], *, network: IPv4Network) -> str:
+def render(current: str, peers: Iterable[Peer], endpoints: Mapping[str, str], *, network: IPv4Network) -> str:
     """Return ``current`` with its own part untouched and exactly ``peers`` below the mark. Raises ``StateError``.
 
-    Where ``known`` has a peer's endpoint it is written too: after a restart the core then opens the tunnel itself with
-    its first health check; a node would notice only when its session is two minutes old.
-
-    The operator's own peers (an address outside ``network``) belong above the mark and stay; peers of the tunnel's
-    network above it, from before the mark existed, are dropped.
+    A peer's endpoint, where ``endpoints`` has one by its key, is written too: after a restart the core then opens the
+    tunnel itself with its first health check; a node would notice only when its session is two minutes old.
     """
     head = current.split(MARK, maxsplit=1)[0]
     if not re.search(r"^\[Interface\]\s*$", head, re.MULTILINE):
@@ -41,7 +39,7 @@ def render(current: str, peers: Iterable[Peer], known: Mapping[str, PeerFacts], 
         for start, end in itertools.pairwise(starts)
         if not (section := head[start:end]).startswith("[Peer]") or not _owned_section(section, network)
     )
-    rendered = "".join(_section(peer, known.get(peer.public_key)) for peer in sorted(peers, key=_by_instance))
+    rendered = "".join(_section(peer, endpoints.get(peer.public_key)) for peer in sorted(peers, key=_by_instance))
     return f"{kept.rstrip()}\n\n{MARK}\n{rendered}"
 
 
@@ -49,7 +47,7 @@ def _by_instance(peer: Peer) -> str:
     return peer.instance
 
 
-def _section(peer: Peer, known: PeerFacts | None) -> str:
+def _section(peer: Peer, endpoint: str | None) -> str:
     lines = [
         "",
         f"# node {peer.instance}",
@@ -57,9 +55,14 @@ def _section(peer: Peer, known: PeerFacts | None) -> str:
         f"PublicKey = {peer.public_key}",
         f"AllowedIPs = {peer.address}/32",
     ]
-    if known is not None and known.endpoint is not None:
-        lines.append(f"Endpoint = {known.endpoint}")
+    if endpoint is not None:
+        lines.append(f"Endpoint = {endpoint}")
     return "\n".join([*lines, ""])
+
+
+def endpoints_in(text: str) -> dict[str, str]:
+    """Return the endpoints that the agent wrote into ``text``, by public key."""
+    return dict(_ENDPOINT.findall(text.partition(MARK)[2]))
 
 
 def nodes_in(text: str) -> tuple[str, ...]:

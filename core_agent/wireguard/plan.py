@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
+from types import MappingProxyType
 
 from core_agent.desired import Peer
 from core_agent.wireguard.facts import PeerFacts
@@ -15,10 +16,14 @@ from core_agent.wireguard.facts import PeerFacts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetPeer:
-    """Make this peer exist with exactly this address; a live session of the same key goes on."""
+    """Make this peer exist with exactly this address; a live session of the same key goes on.
+
+    ``endpoint`` is where it was last seen: with it the core can open the tunnel itself, without it only the node can.
+    """
 
     public_key: str
     address: str
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +36,16 @@ class RemovePeer:
 Step = SetPeer | RemovePeer
 
 
-def plan(desired: Mapping[str, Peer], facts: Mapping[str, PeerFacts], *, network: IPv4Network) -> tuple[Step, ...]:
-    """Return the steps that turn ``facts`` into ``desired``, both by public key; empty when they agree."""
+def plan(
+    desired: Mapping[str, Peer],
+    facts: Mapping[str, PeerFacts],
+    *,
+    network: IPv4Network,
+    endpoints: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Step, ...]:
+    """Return the steps that turn ``facts`` into ``desired``, all by public key; empty when they agree."""
     sets = tuple(
-        SetPeer(public_key=key, address=peer.address)
+        SetPeer(public_key=key, address=peer.address, endpoint=endpoints.get(key))
         for key, peer in desired.items()
         if key not in facts or facts[key].allowed_ips != (f"{peer.address}/32",)
     )

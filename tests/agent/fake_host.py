@@ -49,6 +49,7 @@ class FakeHost(Host):
             for server in settings.core.servers
         }
         self.filed_peers: tuple[str, ...] = ()
+        self.endpoints: dict[str, str] = {}
         self.filed_servers: tuple[str, ...] = ()
         self.wireguard_down = self.haproxy_down = False
         self.stuck: set[str] = set()
@@ -81,13 +82,14 @@ class FakeHost(Host):
             self._effect()
             self._change_server(step)
 
-    def write_peers(self, peers: Collection[Peer], known: Mapping[str, PeerFacts]) -> None:
+    def write_peers(self, peers: Collection[Peer], seen: Mapping[str, PeerFacts]) -> Mapping[str, str]:
         """Remember what wg0.conf would say; a file that says so already is not written."""
-        assert all(isinstance(facts, PeerFacts) for facts in known.values())
+        self.endpoints |= {key: peer.endpoint for key, peer in seen.items() if peer.endpoint is not None}
         text = tuple(sorted(f"{peer.instance} {peer.address}" for peer in peers))
         if text != self.filed_peers:
             self._effect()
             self.filed_peers = text
+        return self.endpoints
 
     def write_servers(self, servers: Collection[Server]) -> None:
         """Remember what haproxy.cfg would say; HAProxy refuses a file that names two servers alike."""
@@ -111,7 +113,9 @@ class FakeHost(Host):
             case wireguard_plan.SetPeer():
                 known = self.peers.get(step.public_key)
                 handshake_at = known.handshake_at if known else 0
-                self.peers[step.public_key] = PeerFacts(allowed_ips=(f"{step.address}/32",), handshake_at=handshake_at)
+                self.peers[step.public_key] = PeerFacts(
+                    allowed_ips=(f"{step.address}/32",), handshake_at=handshake_at, endpoint=step.endpoint
+                )
             case wireguard_plan.RemovePeer():
                 del self.peers[step.public_key]
 
@@ -157,7 +161,7 @@ class FakeHost(Host):
 
     def handshake(self, key: str, at: int) -> None:
         """The node behind ``key`` spoke at ``at``."""
-        self.peers[key] = replace(self.peers[key], handshake_at=at)
+        self.peers[key] = replace(self.peers[key], handshake_at=at, endpoint="198.51.100.10:40001")
 
     def checked(self, name: str, check: str = "L7OK") -> None:
         """HAProxy's health check of ``name`` came to this result."""

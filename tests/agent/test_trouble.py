@@ -18,10 +18,12 @@ def test_drift_is_repaired_and_a_second_pass_is_empty(core: Core) -> None:
     core.join(1, 2)
     wanted = core.host.text()
     core.host.peers.clear()
+    core.restart()
     core.host._change("i-1", weight=3)
     core.host.servers["i-stranger"] = replace(core.host.servers["i-2"], name="i-stranger")
     core.agent.tick()
     assert core.host.text() == wanted
+    assert {peer.endpoint for peer in core.host.peers.values()} == {"198.51.100.10:40001"}
     effects = core.host.effects
     core.agent.tick()
     assert core.host.effects == effects

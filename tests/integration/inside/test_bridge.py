@@ -76,10 +76,13 @@ def test_a_peer_taken_away_by_hand_comes_back(two_nodes: Bridge) -> None:
     key = next(line.split("\t")[0] for line in keys if line.endswith("10.100.0.2/32"))
     two_nodes.core.host.run(("wg", "set", "wg0", "peer", key, "remove"))
     until(lambda: two_nodes.running_peers() == two_nodes.filed_peers(), "the peer back")
+    endpoints = two_nodes.core.host.run(("wg", "show", "wg0", "endpoints")).stdout.decode()
+    assert f"{key}\t198.51.100.11:" in endpoints, "the core knows where to find it, so the tunnel opens at once"
 
 
 def test_weights_turned_by_hand_are_turned_back(two_nodes: Bridge) -> None:
     """Drift of a server's weight and state is repaired within seconds."""
+    until(lambda: {status for status, _ in two_nodes.running_servers().values()} == {"UP"}, "both servers up")
     wanted = two_nodes.running_servers()
     two_nodes.runtime("set server web_nodes/i-1 weight 1")
     two_nodes.runtime("set server web_nodes/i-2 state maint")
