@@ -72,10 +72,14 @@ class SystemdCore:
         """Boot to a system that is running, with Debian's sshd."""
         self._host.start()
         boot = self._host.spawn(("sh", "-c", _BOOT, "boot", self._cgroup), name="systemd")
-        until(lambda: self._find_systemd(boot.entry.pid), "systemd as PID 1")
+        until(lambda: self._find_systemd(boot.entry.pid), "systemd as PID 1", limit_s=60)
         # Degraded, when a unit of this machine's own has no place here, is as good: ours are looked at one by one.
         booted = {"running", "degraded"}
-        until(lambda: self.run("systemctl", "is-system-running", check=False).strip() in booted, "a booted system")
+        until(
+            lambda: self.run("systemctl", "is-system-running", check=False).strip() in booted,
+            "a booted system",
+            limit_s=90,
+        )
         self.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", _HOST_KEY)
         # Until the first of these has run, PAM lets root alone in (pam_nologin(8)).
         self.run("systemctl", "start", "systemd-user-sessions.service")
