@@ -64,13 +64,13 @@ class Reporter:
         return node
 
     def _fleet_report(self, command: SyncFleet, changes: Changes, facts: Facts) -> FleetReport:
-        seats = {seat.instance: seat for seat in command.seats}
+        seats = dict(command.seats)
         nodes = []
-        for instance, seat in seats.items():
+        for instance, lifecycle in seats.items():
             node = self._state.nodes.get(instance)
             if node is None:  # it never came this far: as gone as can be
                 nodes.append(_never_seen(instance, command))
-            elif seat.lifecycle is not Lifecycle.SERVING or node.phase is not Phase.ACTIVE:
+            elif lifecycle is not Lifecycle.SERVING or node.phase is not Phase.ACTIVE:
                 nodes.append(self._node_report(node, facts))
         nodes += [
             self._node_report(node, facts)

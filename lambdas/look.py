@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from core_agent.contract.messages import FleetReport, Lifecycle, LoadReport, NodeReport, Phase, Seat, SyncFleet
+from core_agent.contract.messages import FleetReport, Lifecycle, LoadReport, NodeReport, Phase, Seats, SyncFleet
 from core_agent.contract.names import InstanceId, Reason
 from core_agent.errors import DrawbridgeError
 from lambdas.cloud import Disowned, Instance
@@ -51,7 +51,7 @@ class Look:
 
     generation: int
     applied: bool
-    seats: tuple[Seat, ...]
+    seats: Seats
     nodes: tuple[NodeReport, ...]
     completed: tuple[tuple[InstanceId, Hook], ...]
     leaving: tuple[InstanceId, ...]
@@ -126,23 +126,23 @@ def telling(
         raise unclear[0]  # the core would let go of what has no seat
     # A detached machine still answers: it is drained like any that leaves, not cut off like one that has ended.
     away = disowned.detached.difference(one.id for one in instances)
-    leaving = (Seat(instance=one, lifecycle=Lifecycle.LEAVING) for one in sorted(away))
+    leaving = ((one, Lifecycle.LEAVING) for one in sorted(away))
     return SyncFleet(
         group=group.contract_name,
         generation=generation,
-        seats=(*seats, *leaving),
+        seats=Seats.of([*seats, *leaving]),
         gone=tuple(sorted(disowned.ended)),
         override=override,
     )
 
 
-def seated(instances: Iterable[Instance]) -> tuple[tuple[Seat, ...], tuple[UnknownState, ...]]:
+def seated(instances: Iterable[Instance]) -> tuple[Seats, tuple[UnknownState, ...]]:
     """Return a seat for each whose state is known, and for each other one an error that names it and its state."""
-    seats: list[Seat] = []
+    seats: list[tuple[InstanceId, Lifecycle]] = []
     unclear: list[UnknownState] = []
     for one in instances:
         try:
-            seats.append(Seat(instance=one.id, lifecycle=lifecycle(one.state)))
+            seats.append((one.id, lifecycle(one.state)))
         except UnknownState as error:
             unclear.append(UnknownState(f"seating {one.id}: {error}"))
-    return tuple(seats), tuple(unclear)
+    return Seats.of(seats), tuple(unclear)

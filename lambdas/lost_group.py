@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from core_agent.contract.messages import FactsReport, SyncFleet
+from core_agent.contract.messages import FactsReport, Seats, SyncFleet
 from core_agent.contract.names import GroupName, Reason
 from lambdas.cloud import Instance
 from lambdas.errors import GroupExists, GroupMissing, GroupUnknown, WrongAccount
@@ -43,5 +43,5 @@ def emptying(
     try:
         members = cloud.instances(group.partition("/")[2])
     except GroupMissing:
-        return SyncFleet(group=group, generation=generation, seats=(), override=reason)
+        return SyncFleet(group=group, generation=generation, seats=Seats(), override=reason)
     raise GroupExists(f"{doing}: wanted a group that AWS no longer has, found it there with {len(members)} instances")

@@ -11,7 +11,7 @@ from collections import Counter
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from core_agent.contract.messages import Lifecycle, LoadReport, Phase
+from core_agent.contract.messages import LoadReport, Phase
 from lambdas.look import Look
 
 SATURATION = "CoreSaturation"
@@ -49,5 +49,5 @@ def saturation_percent(load: LoadReport) -> float:
 def nodes_by_phase(look: Look) -> Counter[Phase]:
     """Return how many nodes stand in each phase; a serving seat that the report leaves out is active."""
     listed = {node.instance for node in look.nodes}
-    quiet = sum(seat.lifecycle is Lifecycle.SERVING and seat.instance not in listed for seat in look.seats)
+    quiet = sum(instance not in listed for instance in look.seats.serving)
     return Counter(node.phase for node in look.nodes) + Counter({Phase.ACTIVE: quiet})

@@ -30,7 +30,7 @@ def of_hold(command: HoldNode, facts: FactsReport) -> str:
 def of_sync(command: SyncFleet, facts: FactsReport) -> str:
     """Return, a line each, what the seats would change; AWS is not asked here about nodes that have none."""
     known = {name: node for name, node in _known(facts).items() if node.group == command.group}
-    seated = {seat.instance: seat.lifecycle for seat in command.seats}
+    seated = dict(command.seats)
     fate = "leaves" if command.override else "stays, unless AWS, asked about it by its id, disowns it"
     lines = [
         *(f"{name}: new → {said}" for name, said in seated.items() if name not in known),

@@ -6,12 +6,16 @@ on the core at the moment of the answer, never what was asked.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from itertools import chain, repeat
+from typing import Annotated, Self
 
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from core_agent.contract.shapes import Range
+from core_agent.errors import ContractError
 
 Count = Annotated[int, Range(0, 2**53)]
 Percent = Annotated[int, Range(0, 100)]
@@ -48,11 +52,44 @@ class Hold(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """One instance that the cloud counts as a member of a group."""
+class Seats:
+    """The instances that the cloud counts as members of a group: one column for each ``Lifecycle``, by its word.
 
-    instance: InstanceId
-    lifecycle: Lifecycle
+    Columns, because a fleet of thousands travels with every event, and almost all of it is serving. An instance has one
+    seat: a second one, in whichever column, raises ``ContractError``.
+    """
+
+    joining: tuple[InstanceId, ...] = ()
+    serving: tuple[InstanceId, ...] = ()
+    resting: tuple[InstanceId, ...] = ()
+    leaving: tuple[InstanceId, ...] = ()
+
+    def __post_init__(self) -> None:
+        everybody = [*self.joining, *self.serving, *self.resting, *self.leaving]
+        if len(set(everybody)) != len(everybody):
+            ((twice, times),) = Counter(everybody).most_common(1)
+            raise ContractError(f"wanted one seat for each instance, found {times} for {twice}")
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[InstanceId, Lifecycle]]) -> Self:
+        """Return the seats of ``pairs``, in their order within each column."""
+        columns: dict[str, list[InstanceId]] = {}
+        for instance, lifecycle in pairs:
+            columns.setdefault(lifecycle.value, []).append(instance)
+        return cls(**{word: tuple(column) for word, column in columns.items()})
+
+    def __iter__(self) -> Iterator[tuple[InstanceId, Lifecycle]]:
+        """Yield each instance with its lifecycle, column after column."""
+        return chain(
+            zip(self.joining, repeat(Lifecycle.JOINING)),
+            zip(self.serving, repeat(Lifecycle.SERVING)),
+            zip(self.resting, repeat(Lifecycle.RESTING)),
+            zip(self.leaving, repeat(Lifecycle.LEAVING)),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of instances."""
+        return len(self.joining) + len(self.serving) + len(self.resting) + len(self.leaving)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +104,7 @@ class SyncFleet:
 
     group: GroupName
     generation: Count
-    seats: tuple[Seat, ...]
+    seats: Seats
     gone: tuple[InstanceId, ...] = ()
     override: Reason | None = None
 

@@ -41,7 +41,11 @@ def build(kind: type[T], value: object, where: str) -> T:
     for name, (_, required) in schema.items():
         if required and name not in value:
             raise ContractError(f"{where}.{name}: missing")
-    return kind(**{name: _value(schema[name][0], member, f"{where}.{name}") for name, member in value.items()})
+    members = {name: _value(schema[name][0], member, f"{where}.{name}") for name, member in value.items()}
+    try:
+        return kind(**members)
+    except ContractError as error:  # the fields are right, each by itself, and do not go together
+        raise ContractError(f"{where}: {error}") from None
 
 
 def refuse_unknown(fields: dict[str, object], known: set[str], where: str) -> None:

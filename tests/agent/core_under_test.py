@@ -15,7 +15,7 @@ from core_agent.contract.messages import (
     HoldNode,
     Lifecycle,
     Report,
-    Seat,
+    Seats,
     SetBurst,
     SyncFleet,
     TunnelReport,
@@ -72,8 +72,8 @@ class Core:
             SyncFleet(
                 group=group,
                 generation=self.generation if generation is None else generation,
-                seats=tuple(
-                    Seat(instance=InstanceId(name.replace("_", "-")), lifecycle=Lifecycle(word))
+                seats=Seats.of(
+                    (InstanceId(name.replace("_", "-")), Lifecycle(word))
                     for name, word in {**(seats or {}), **more}.items()
                 ),
                 gone=tuple(InstanceId(name) for name in gone),

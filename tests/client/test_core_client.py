@@ -23,11 +23,10 @@ from core_agent.contract.messages import (
     FleetReport,
     Hold,
     HoldNode,
-    Lifecycle,
     NodeReport,
     ReadFacts,
     Report,
-    Seat,
+    Seats,
     SetBurst,
     SyncFleet,
     TunnelReport,
@@ -84,7 +83,7 @@ def fingerprint(public: Path) -> str:
 @pytest.mark.parametrize(
     ("command", "report"),
     [
-        (SyncFleet(group=GROUP, generation=1, seats=(Seat(instance=NODE, lifecycle=Lifecycle.JOINING),)), FleetReport),
+        (SyncFleet(group=GROUP, generation=1, seats=Seats(joining=(NODE,))), FleetReport),
         (EnrollNode(instance=NODE, public_key=KEY), TunnelReport),
         (ActivateNode(instance=NODE), NodeReport),
         (HoldNode(instance=NODE, hold=Hold.DRAIN, reason=Reason("disk")), NodeReport),
@@ -328,7 +327,7 @@ def test_a_closed_client_dials_again(core: LoopbackCore, client: CoreClient) -> 
 
 def test_the_largest_request_travels(core: LoopbackCore, client: CoreClient) -> None:
     """A document of almost the limit arrives whole: it is sent as one stream and not byte by byte."""
-    seats = tuple(Seat(instance=InstanceId(f"i-{n:017x}"), lifecycle=Lifecycle.SERVING) for n in range(17_700))
+    seats = Seats(serving=tuple(InstanceId(f"i-{n:017x}") for n in range(47_000)))
     command = SyncFleet(group=GROUP, generation=1, seats=seats)
     client.request(command)
     (document,) = core.requests
@@ -338,7 +337,7 @@ def test_the_largest_request_travels(core: LoopbackCore, client: CoreClient) -> 
 
 def test_a_request_over_the_limit_is_not_sent(core: LoopbackCore, client: CoreClient) -> None:
     """What the agent would refuse for its size does not leave the house."""
-    seats = tuple(Seat(instance=InstanceId(f"i-{n:017x}"), lifecycle=Lifecycle.SERVING) for n in range(20_000))
+    seats = Seats(serving=tuple(InstanceId(f"i-{n:017x}") for n in range(50_000)))
     with pytest.raises(ContractError, match=f"request: wanted at most {MAX_REQUEST_BYTES} bytes"):
         client.request(SyncFleet(group=GROUP, generation=1, seats=seats))
     assert core.connections == 0

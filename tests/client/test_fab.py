@@ -25,7 +25,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from core_agent.contract.codec import decode_request
-from core_agent.contract.messages import Command, Hold, HoldNode, Lifecycle, ReadFacts, SetBurst, SyncFleet
+from core_agent.contract.messages import Command, Hold, HoldNode, Lifecycle, ReadFacts, Seats, SetBurst, SyncFleet
 from core_agent.contract.names import InstanceId, Reason
 from tests.client.loopback_core import ROOT, LoopbackCore, make_key
 
@@ -376,7 +376,7 @@ def test_sync_sends_the_group_as_the_function_does(
     (command,) = sent(core)
     assert isinstance(command, SyncFleet)
     assert (command.group, command.override) == (GROUP, "moved by hand")
-    assert sorted((seat.instance, seat.lifecycle) for seat in command.seats) == [(i, Lifecycle.SERVING) for i in group]
+    assert sorted(command.seats) == [(i, Lifecycle.SERVING) for i in group]
 
 
 def test_a_dry_sync_compares_the_group_with_the_core(core: LoopbackCore, fab: Fab, aws: str, group: list[str]) -> None:
@@ -414,7 +414,7 @@ def test_a_lost_group_is_emptied_by_a_person(core: LoopbackCore, fab: Fab, aws: 
     assert done.stdout.startswith(f"{GROUP}: AWS has no such group; emptied at generation ")
     command = sent(core)[-1]
     assert isinstance(command, SyncFleet)
-    assert (command.group, command.seats, command.override) == (GROUP, (), "the group was renamed")
+    assert (command.group, command.seats, command.override) == (GROUP, Seats(), "the group was renamed")
 
 
 @pytest.mark.usefixtures("group")

@@ -9,11 +9,13 @@ import types
 import typing
 from enum import Enum
 
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from core_agent.contract.names import GroupName, InstanceId, Name, PublicKey, Reason
 from core_agent.contract.shapes import Range
+from core_agent.errors import ContractError
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 _NAMES: dict[type[Name], SearchStrategy[Name]] = {
@@ -27,9 +29,16 @@ _NAMES: dict[type[Name], SearchStrategy[Name]] = {
 
 
 def messages(kind: type) -> SearchStrategy[typing.Any]:
-    """Return a strategy for the dataclass ``kind``: every field anything that its annotation allows."""
+    """Return a strategy for the dataclass ``kind``: every field anything that its annotation and the rest allow."""
+
+    def made(**members: object) -> object:
+        try:
+            return kind(**members)
+        except ContractError:
+            reject()
+
     hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]), include_extras=True)
-    return st.builds(kind, **{field.name: _values(hints[field.name]) for field in dataclasses.fields(kind)})
+    return st.builds(made, **{field.name: _values(hints[field.name]) for field in dataclasses.fields(kind)})
 
 
 def _values(wanted: typing.Any) -> SearchStrategy[typing.Any]:  # noqa: ANN401, PLR0911  one return per kind of type

@@ -114,7 +114,7 @@ class FakeCore:
 
     def _apply(self, command: SyncFleet) -> tuple[InstanceId, ...]:
         self.generation = command.generation
-        seats = {seat.instance: seat.lifecycle for seat in command.seats}
+        seats = dict(command.seats)
         for instance, lifecycle in seats.items():
             if lifecycle is Lifecycle.LEAVING:
                 self._leave(instance)
@@ -139,7 +139,7 @@ class FakeCore:
         node.phase = Phase.GONE if self.instant or node.phase is Phase.SEATED else Phase.DRAINING
 
     def _in_motion(self, command: SyncFleet) -> tuple[NodeReport, ...]:
-        seats = {seat.instance: seat.lifecycle for seat in command.seats}
+        seats = dict(command.seats)
         reports = []
         for instance, lifecycle in seats.items():
             node = self.nodes.get(instance)

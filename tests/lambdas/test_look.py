@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core_agent.contract.messages import Lifecycle, Phase
+from core_agent.contract.messages import Lifecycle, Phase, Seats
 from core_agent.contract.names import InstanceId, Reason
 from core_agent.errors import CoreUnreachable
 from lambdas.errors import CloudBusy, CloudRefused, GroupMissing, UnknownState
@@ -86,7 +86,7 @@ def test_a_fresh_warm_node_enters_its_pool_when_enrolled(world: World) -> None:
 def test_a_group_of_none_is_synced_as_that(world: World) -> None:
     """Scale-in to zero is a legal answer of AWS."""
     seen = world.look()
-    assert world.core.syncs[-1].seats == ()
+    assert world.core.syncs[-1].seats == Seats()
     assert (seen.nodes, seen.applied) == ((), True)
 
 
@@ -238,10 +238,10 @@ def test_a_node_that_runs_on_without_its_group_is_drained(world: World, place: s
     seen = world.look()
     _, second = world.core.syncs
     assert second.gone == ()
-    assert (detached, Lifecycle.LEAVING) in {(seat.instance, seat.lifecycle) for seat in second.seats}
+    assert (detached, Lifecycle.LEAVING) in set(second.seats)
     assert world.core.nodes[detached].phase is Phase.DRAINING
     assert world.core.nodes[member].phase is Phase.ACTIVE
-    assert ([seat.instance for seat in seen.seats], seen.kept) == ([member], ())
+    assert (seen.seats, seen.kept) == (Seats(serving=(member,)), ())
     world.core.drained(detached)
     assert world.look().nodes == ()
 

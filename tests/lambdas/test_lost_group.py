@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core_agent.contract.messages import BurstReport, FactsReport, GroupReport, Phase, SyncFleet
+from core_agent.contract.messages import BurstReport, FactsReport, GroupReport, Phase, Seats, SyncFleet
 from core_agent.contract.names import GroupName, InstanceId, Reason
 from core_agent.errors import DrawbridgeError
 from lambdas.errors import CloudBusy, GroupExists, GroupUnknown, WrongAccount
@@ -49,7 +49,7 @@ def test_a_lost_groups_nodes_drain(cloud: FakeCloud) -> None:
     core.active(InstanceId("i-1"))
     cloud.group = None
     told = command(cloud)
-    assert told == SyncFleet(group=GROUP_NAME, generation=7, seats=(), override=REASON)
+    assert told == SyncFleet(group=GROUP_NAME, generation=7, seats=Seats(), override=REASON)
     core.request(told)
     assert core.nodes[InstanceId("i-1")].phase is Phase.DRAINING
 

@@ -14,7 +14,7 @@ from core_agent.contract.messages import (
     LoadReport,
     NodeReport,
     Phase,
-    Seat,
+    Seats,
     SyncFleet,
 )
 from core_agent.contract.names import GroupName, InstanceId, Reason
@@ -91,7 +91,7 @@ def test_a_lost_group_is_flagged_as_long_as_it_has_nodes() -> None:
 )
 def test_a_dry_sync_tells_what_becomes_of_those_without_a_seat(override: Reason | None, fate: str) -> None:
     """Nobody leaves for being missing; nodes of other groups are not spoken of."""
-    seats = (Seat(instance=InstanceId("i-b"), lifecycle=Lifecycle.SERVING),)
+    seats = Seats(serving=(InstanceId("i-b"),))
     command = SyncFleet(group=OWN, generation=SEEN_MS, seats=seats, override=override)
     report = facts(node("i-a", OWN), node("i-b", OWN), node("i-c", OLD))
     assert of_sync(command, report) == f"i-a: active, not in the group → {fate}"

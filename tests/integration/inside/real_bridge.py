@@ -21,7 +21,7 @@ from core_agent.contract.messages import (
     Lifecycle,
     NodeReport,
     ReadFacts,
-    Seat,
+    Seats,
     SyncFleet,
     TunnelReport,
 )
@@ -79,10 +79,7 @@ class Bridge:
             SyncFleet(
                 group=GROUP,
                 generation=time.time_ns() // 1_000_000,
-                seats=tuple(
-                    Seat(instance=InstanceId(name.replace("_", "-")), lifecycle=Lifecycle(word))
-                    for name, word in seats.items()
-                ),
+                seats=Seats.of((InstanceId(name.replace("_", "-")), Lifecycle(word)) for name, word in seats.items()),
             )
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core_agent.contract.messages import EnrollNode, Lifecycle, Seat, SetBurst, SyncFleet
+from core_agent.contract.messages import EnrollNode, Seats, SetBurst, SyncFleet
 from core_agent.contract.names import InstanceId, PublicKey, Reason
 from demo.hosts.switch import Switch
 from tests.integration.inside.real_bridge import GROUP, until
@@ -66,8 +66,8 @@ def test_the_agent_runs_in_its_sandbox_and_answers_the_ssh_key(core: SystemdCore
 
 def test_a_node_is_let_in_under_the_sandbox(core: SystemdCore) -> None:
     """Both files are written although the rest is read-only, HAProxy checks its own, and both sides run the node."""
-    seat = Seat(instance=InstanceId("i-1"), lifecycle=Lifecycle.JOINING)
-    core.client.request(SyncFleet(group=GROUP, generation=time.time_ns() // 1_000_000, seats=(seat,)))
+    seats = Seats(joining=(InstanceId("i-1"),))
+    core.client.request(SyncFleet(group=GROUP, generation=time.time_ns() // 1_000_000, seats=seats))
     tunnel = core.client.request(EnrollNode(instance=InstanceId("i-1"), public_key=PublicKey(NODE_KEY)))
     assert tunnel.address == "10.100.0.2/32"
     assert f"PublicKey = {NODE_KEY}" in core.read("/etc/wireguard/wg0.conf")
