@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything is set up by itself: Debian's packages (as root), .venv, node_modules.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test demo synth agent lock clean
+.PHONY: help setup lint format test demo synth agent bench-agent lock clean
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 export JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION := 20
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready node_modules/.ready  ## install what is missing: Debian's packages, .venv, node_modules
 	@scripts/packages
@@ -45,6 +45,11 @@ synth: setup  ## write the CloudFormation templates to cdk.out
 
 agent: .venv/.ready  ## build the core's one file, .build/agent.pyz
 	$(BIN)/python -m core_agent.build .build/agent.pyz
+
+# Each bench is given the arguments that are not the other's alone: --quick, --rounds=N, --changes=N.
+bench-agent: setup  ## measure the agent beside bare commands and beside its peers (root); ARGS=--quick for a first look
+	$(BIN)/python -m benches.agent $(filter-out --changes=%,$(ARGS))
+	$(BIN)/python -m benches.fleet_changes $(filter-out --rounds=%,$(ARGS))
 
 lock: .venv/.ready  ## renew the locked requirements and package-lock.json from what they are made of
 	for name in lambdas/requirements requirements requirements-dev; do \

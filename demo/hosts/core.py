@@ -38,10 +38,12 @@ _ACTIVATE = ("bash", "-c", 'exec 3<&"$1"; shift; umask "$1"; shift; LISTEN_PID=$
 
 
 class Core:
-    """One core at ``address``; its services' logs are ``core-*.log`` in ``log_folder``."""
+    """One core at ``address``; its services' logs are ``NAME-*.log`` in ``log_folder``."""
 
-    def __init__(self, *, switch: Switch, log_folder: Path, address: IPv4Address = CORE_ADDRESS) -> None:
-        self.host = Host(name="core", address=address, switch=switch, log_folder=log_folder)
+    def __init__(
+        self, *, switch: Switch, log_folder: Path, address: IPv4Address = CORE_ADDRESS, name: str = "core"
+    ) -> None:
+        self.host = Host(name=name, address=address, switch=switch, log_folder=log_folder)
         self._services: dict[str, Process] = {}
         self._agent_socket: socket.socket | None = None
         self._syslog: Syslog | None = None
@@ -121,7 +123,7 @@ class Core:
     def _start_syslog(self) -> None:
         receiver = self.host.receive_at("/dev/log")
         self.host.run(("chmod", "0666", "/dev/log"))
-        self._syslog = Syslog(receiver, self.host.log_folder / "core-syslog.log")
+        self._syslog = Syslog(receiver, self.host.log_folder / f"{self.host.name}-syslog.log")
         self._syslog.start()
 
     def _start_webapp(self, server: CoreServer, service_ms: int) -> None:

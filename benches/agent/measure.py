@@ -1,0 +1,210 @@
+"""The order of the measurements, and what each is claimed to be; how a join is made or timed is not known here.
+
+Three cores stand on this machine: the agent's and the floor's with 10 nodes each, and the agent's with the large fleet.
+Small and large fleet are measured in turns on two cores at the same time, so that the load of the large one's health
+checks, which is the machine's, lies on both.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from benches.agent import nodes, rounds
+from benches.agent.floor import Floor
+from benches.agent.footprint import CpuShare, Memory, memory
+from benches.agent.ground import Ground
+from benches.agent.product import Product
+from benches.agent.rounds import Series
+from benches.claims import Claim, Spread
+from core_agent.build import build
+from demo.hosts.switch import Switch
+from demo.screen import Screen
+
+SMALL_FLEET = 10
+_ADDRESSES = {"agent": "192.0.2.1", "floor": "192.0.2.2", "large": "192.0.2.3"}
+_GOALS = {1: 2.0, 100: 1.5, 1000: 1.5}
+_FLAT_GOAL = 1.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is measured: ``rounds`` by the number of nodes that join at once, the large fleet, seconds of idling."""
+
+    rounds: Mapping[int, int]
+    flat_rounds: int
+    large_fleet: int
+    idle_s: float
+
+
+class Bench:
+    """One run of ``plan``, shown on ``screen``. Needs a sandbox."""
+
+    def __init__(self, plan: Plan, screen: Screen, order: random.Random) -> None:
+        self._plan = plan
+        self._screen = screen
+        self._order = order
+        self._folder = Path(os.environ["TMPDIR"]) / "bench"
+        self._identity = self._folder / "identity"
+        self._open = ExitStack()
+        self._claims: list[Claim] = []
+
+    def run(self) -> list[Claim]:
+        """Measure everything and return the claims; leaves nothing running."""
+        with self._open:
+            self._screen.chapter("three cores, each with the installed zipapp, sshd, HAProxy and WireGuard")
+            grounds = self._lay_out()
+            agent, large = (self._product(grounds[name]) for name in ("agent", "large"))
+            floor = self._floor(grounds["floor"])
+            agent.fill(nodes.make(SMALL_FLEET))
+            floor.fill(nodes.make(SMALL_FLEET))
+            before = memory(agent.ground.core.host)
+
+            self._against_the_floor(agent, floor)
+            small_share = CpuShare(agent.ground.core.host)
+            self._fill(large)
+            self._idle(self._plan.idle_s - small_share.seconds)
+            small_percent = small_share.percent()
+            self._flat(agent, large)
+            after = memory(large.ground.core.host)
+            large_share = CpuShare(large.ground.core.host)
+            self._idle(self._plan.idle_s)
+            self._footprint(before, after, small_percent, large_share.percent())
+            self._flat_floor(floor, large.ground)
+        return self._claims
+
+    # --- the parts --------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> dict[str, Ground]:
+        switch = Switch()
+        switch.start()
+        self._folder.mkdir()
+        zipapp = self._folder / "agent.pyz"
+        subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._identity), check=True)
+        build(zipapp)
+        public_key = self._identity.with_suffix(".pub").read_text().strip()
+        grounds = {}
+        for name, address in _ADDRESSES.items():
+            grounds[name] = Ground(name=name, address=IPv4Address(address), switch=switch, folder=self._folder / "logs")
+            self._open.callback(grounds[name].stop)
+            grounds[name].start(agent=zipapp, authorized_key=public_key)
+            self._screen.live(f"{name} stands")
+        # The floor's core is laid out like the others and then left to its bare commands alone.
+        grounds["floor"].core.kill_agent()
+        return grounds
+
+    def _product(self, ground: Ground) -> Product:
+        product = Product(ground, self._identity)
+        self._open.callback(product.close)
+        return product
+
+    def _floor(self, ground: Ground) -> Floor:
+        floor = Floor(ground, self._identity)
+        self._open.callback(floor.close)
+        return floor
+
+    def _against_the_floor(self, agent: Product, floor: Floor) -> None:
+        for joins, count in self._plan.rounds.items():
+            title = f"{joins} {'node joins' if joins == 1 else 'nodes join'} a fleet of {SMALL_FLEET}"
+            self._screen.chapter(f"{title}: agent and floor in turns, {count} rounds")
+            found = rounds.run(
+                {"agent": agent, "floor": floor},
+                joins=joins,
+                rounds=count,
+                progress=self._progress(count),
+                order=self._order,
+            )
+            self._show(found)
+            how = f"median of {count} interleaved rounds each; p10 – p90 of the rounds' own ratios"
+            self._ratio(f"{title}: agent ÷ floor", found["agent"], found["floor"], goal=_GOALS[joins], how=how)
+            self._times(title, found)
+
+    def _flat(self, agent: Product, large: Product) -> None:
+        size, count = self._plan.large_fleet, self._plan.flat_rounds
+        self._screen.chapter(f"1 node joins fleets of {SMALL_FLEET} and {size:,}, in turns, {count} rounds")
+        small_name, large_name = f"fleet of {SMALL_FLEET}", f"fleet of {size:,}"
+        sides = {small_name: agent, large_name: large}
+        found = rounds.run(sides, joins=1, rounds=count, progress=self._progress(count), order=self._order)
+        self._show(found)
+        title = f"1 node joins a fleet of {size:,} ÷ of {SMALL_FLEET}"
+        how = (
+            f"two cores side by side, {count} interleaved rounds; the {size:,} checks a second of the large fleet load "
+            "the machine under both"
+        )
+        self._ratio(title, found[large_name], found[small_name], goal=_FLAT_GOAL, how=how)
+        self._times("1 node joins beside that load", found)
+
+    def _flat_floor(self, floor: Floor, ground: Ground) -> None:
+        """Let the floor join the large fleet too: the agent that made it is killed, the fleet stays."""
+        size, count = self._plan.large_fleet, self._plan.flat_rounds
+        self._screen.chapter(f"the floor at fleets of {SMALL_FLEET} and {size:,}, in turns, {count} rounds")
+        ground.core.kill_agent()
+        small_name, large_name = f"floor, fleet of {SMALL_FLEET}", f"floor, fleet of {size:,}"
+        sides = {small_name: floor, large_name: self._floor(ground)}
+        found = rounds.run(sides, joins=1, rounds=count, progress=self._progress(count), order=self._order)
+        self._show(found)
+        title = f"floor: 1 node joins a fleet of {size:,} ÷ of {SMALL_FLEET}"
+        self._ratio(title, found[large_name], found[small_name], goal=None, how="what WireGuard and HAProxy slow down")
+        self._times("1 node joins beside that load", found)
+
+    def _fill(self, large: Product) -> None:
+        size = self._plan.large_fleet
+        self._screen.chapter(f"the agent fills a fleet of {size:,}")
+        started = time.monotonic()
+        large.fill(nodes.make(size), progress=lambda done: self._screen.live(f"{done:,} of {size:,} nodes serve"))
+        took = time.monotonic() - started
+        self._screen.say(f"{size:,} nodes serve after {took:.0f} s, waits for health checks included")
+
+    def _idle(self, seconds: float) -> None:
+        if seconds > 0:
+            self._screen.say(f"nobody asks anything for {seconds:.0f} s")
+            time.sleep(seconds)
+
+    def _footprint(self, before: Memory, after: Memory, small_percent: float, large_percent: float) -> None:
+        for fleet, found, percent in (
+            (SMALL_FLEET, before, small_percent),
+            (self._plan.large_fleet, after, large_percent),
+        ):
+            how = (
+                "the agent's process, after its rounds" if fleet != SMALL_FLEET else "the agent's process, once filled"
+            )
+            self._claim(f"memory at {fleet:,} nodes, RSS", found.rss, "MiB", how=how)
+            self._claim(f"memory at {fleet:,} nodes, PSS", found.pss, "MiB", how=how)
+            how = f"utime and stime of the agent and its children over {self._plan.idle_s:.0f} s or more, nobody asking"
+            self._claim(f"CPU of the idle agent at {fleet:,} nodes", percent, "% of one", how=how)
+
+    # --- what they become -------------------------------------------------------------------------------------------
+
+    def _ratio(self, claim: str, ours: Series, theirs: Series, *, goal: float | None, how: str) -> None:
+        ratio = Spread.of(ours.totals).median / Spread.of(theirs.totals).median
+        pairs = [one / other for one, other in zip(ours.totals, theirs.totals, strict=True)]
+        self._claims.append(Claim(claim=claim, value=ratio, unit="×", goal=goal, how=how, spread=Spread.of(pairs)))
+
+    def _times(self, title: str, found: Mapping[str, Series]) -> None:
+        for name, series in found.items():
+            spread = Spread.of([1000 * seconds for seconds in series.totals])
+            how = "stages, median ms: " + ", ".join(
+                f"{stage} {1000 * Spread.of(seconds).median:.1f}" for stage, seconds in series.stages.items()
+            )
+            self._claims.append(Claim(claim=f"{title}: {name}", value=spread.median, unit="ms", how=how, spread=spread))
+
+    def _claim(self, claim: str, value: float, unit: str, *, how: str) -> None:
+        self._claims.append(Claim(claim=claim, value=value, unit=unit, how=how))
+
+    def _show(self, found: Mapping[str, Series]) -> None:
+        rows = []
+        for name, series in found.items():
+            for stage, seconds in {**series.stages, "together": series.totals}.items():
+                spread = Spread.of([1000 * one for one in seconds])
+                rows.append((name, stage, f"{spread.median:.1f}", f"{spread.p10:.1f} – {spread.p90:.1f}"))
+        self._screen.table(("side", "stage", "median ms", "p10 – p90"), rows)
+
+    def _progress(self, count: int) -> Callable[[int], None]:
+        return lambda number: self._screen.live(f"round {number} of {count}")
