@@ -14,21 +14,21 @@ Rule 3: ``decode(encode(message)) == message``.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import typing
 from dataclasses import dataclass
-from enum import Enum
 
 from core_agent.contract.messages import Command, Report
 from core_agent.contract.names import shown
+from core_agent.contract.plain import plain
 from core_agent.contract.shapes import build, refuse_unknown
 from core_agent.errors import ContractError, RefusalKind
 
 VERSION = 1
-MAX_REQUEST_BYTES = 1 << 20  # 4,000 seats need about 230 KiB
-MAX_REPLY_BYTES = 8 << 20  # the facts of 4,000 nodes need about 1.5 MiB
+MAX_REQUEST_BYTES = 1 << 20  # 4,000 seats need 87 KiB
+MAX_REPLY_BYTES = 8 << 20  # the facts of 4,000 nodes need about 1 MiB
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 
 COMMANDS: dict[str, type[Command]] = {kind.__name__: kind for kind in typing.get_args(Command)}
@@ -56,7 +56,7 @@ Outcome = Report | RefusedReply | FailedReply
 
 def encode_request(command: Command, *, request_id: str) -> bytes:
     """Return ``command`` as one JSON document; raises ``ContractError`` when it is too large to be accepted."""
-    document = {"version": VERSION, "id": request_id, "command": type(command).__name__, "body": _plain(command)}
+    document = {"version": VERSION, "id": request_id, "command": type(command).__name__, "body": plain(command)}
     return _dump(document, MAX_REQUEST_BYTES, "request")
 
 
@@ -76,11 +76,11 @@ def encode_reply(outcome: Outcome, *, request_id: str) -> bytes:
     document: dict[str, object] = {"version": VERSION, "id": request_id}
     match outcome:
         case RefusedReply():
-            document["refused"] = _plain(outcome)
+            document["refused"] = plain(outcome)
         case FailedReply():
-            document["failed"] = _plain(outcome)
+            document["failed"] = plain(outcome)
         case _:
-            document |= {"report": type(outcome).__name__, "body": _plain(outcome)}
+            document |= {"report": type(outcome).__name__, "body": plain(outcome)}
     return _dump(document, MAX_REPLY_BYTES, "reply")
 
 
@@ -103,7 +103,7 @@ def decode_reply(document: bytes) -> tuple[str, Outcome]:
 
 def to_plain(message: Command | Report) -> dict[str, object]:
     """Return a message as JSON-ready data, for a person's ``--json``."""
-    return typing.cast("dict[str, object]", _plain(message))
+    return plain(message)
 
 
 # --- envelope -------------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def to_plain(message: Command | Report) -> dict[str, object]:
 
 def _dump(document: dict[str, object], limit: int, what: str) -> bytes:
     try:
-        data = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        data = _JSON.encode(document).encode()
     except UnicodeEncodeError as error:
         found = shown(error.object[error.start : error.end])
         raise ContractError(f"{what}: wanted text that UTF-8 can carry, found {found}") from None
@@ -164,18 +164,3 @@ def _member(fields: dict[str, object], name: str, where: str) -> object:
     if name not in fields:
         raise ContractError(f"{where}.{name}: missing")
     return fields[name]
-
-
-def _plain(value: object) -> object:
-    """Data for ``json.dumps``; an optional field that is None is left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _plain(member)
-            for field in dataclasses.fields(value)
-            if (member := getattr(value, field.name)) is not None or field.default is dataclasses.MISSING
-        }
-    if isinstance(value, tuple):
-        return [_plain(member) for member in value]
-    if isinstance(value, Enum):
-        return value.value
-    return value

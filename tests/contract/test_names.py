@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import typing
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,8 @@ def test_a_right_word_is_itself(kind: type[Name], text: str) -> None:
         (InstanceId, "I-0ABC"),
         (InstanceId, "-i"),
         (InstanceId, "i-"),
+        (InstanceId, "i--a"),
+        (InstanceId, "i-a-"),
         (InstanceId, "i-0abc\n"),
         (InstanceId, "i-0abc; shutdown"),
         (InstanceId, "i_0abc"),
@@ -99,6 +102,32 @@ def test_a_key_has_one_spelling(raw: bytes) -> None:
         if other != last:
             with pytest.raises(ValueError, match="not canonical"):
                 PublicKey(f"{text[:42]}{alphabet[other]}=")
+
+
+WORDS: dict[type[Name], list[str]] = {
+    InstanceId: ["i-0abc1234def567890", "i-0", "i-a-b", "i-", "i-a-", "i--a", "i-A"],
+    GroupName: ["eu-north-1/drawbridge-edge", "a/b", "a/", "a/b/c"],
+    Reason: ["x", "with a space", "tab\t", "next line\x85", ""],
+    PublicKey: [KEY, KEY[:42] + "F=", "A" * 43 + "=", KEY + "="],
+}
+
+
+@pytest.mark.parametrize("kind", WORDS, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_a_column_is_what_its_words_are(kind: type[Name], data: st.DataObject) -> None:
+    """Many at once are taken exactly when each by itself is, and come out as the same words of the same type."""
+    word = st.sampled_from(WORDS[kind])
+    two_lines = st.builds("{}\n{}".format, word, word)
+    texts: list[typing.Any] = data.draw(st.lists(word | two_lines | st.sampled_from(["\n", "", 7, None]), max_size=4))
+    try:
+        one_by_one = tuple(kind(text) for text in texts)
+    except ValueError:
+        assert kind.column(texts) is None
+        return
+    taken = kind.column(texts)
+    assert taken == one_by_one
+    assert taken is not None
+    assert {type(each) for each in taken} <= {kind}
 
 
 @pytest.mark.parametrize("value", [["x"], 7, None, b"i-0abc"])
