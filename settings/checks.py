@@ -42,6 +42,19 @@ def _capacity(settings: Settings) -> Iterator[str]:
         )
 
 
+def _metrics_port(settings: Settings) -> Iterator[str]:
+    port, core_address = settings.tunnel.metrics_port, settings.tunnel.core_address
+    if 0 < port < 1024:
+        yield f"tunnel.metrics_port: wanted 0 for none, or 1024 to 65535, which the agent's user may have; found {port}"
+    address, _, bound = settings.frontend.bind.partition(":")
+    taken = {settings.core.ssh_port: "core.ssh_port"}
+    if address in ("", "0.0.0.0", str(core_address)):  # noqa: S104  read, not bound
+        taken[int(bound)] = "frontend.bind"
+    taken |= {s.port: f"core.servers: {s.name}" for s in settings.core.servers if s.address == core_address}
+    if port in taken:
+        yield f"tunnel.metrics_port: wanted a port of its own, found {port}, which is taken by {taken[port]}"
+
+
 def _core_servers(settings: Settings) -> Iterator[str]:
     tunnel, servers = settings.tunnel, settings.core.servers
     if not servers:
@@ -100,6 +113,7 @@ def _doubled(words: Iterable[str]) -> Iterator[str]:
 _CHECKS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _networks,
     _capacity,
+    _metrics_port,
     _core_servers,
     _zones,
     _notify_topic,

@@ -58,6 +58,7 @@ class Tunnel:
     """The WireGuard network; the core has its first address, every node one of the others.
 
     ``quarantine_s`` is how long an address that was released stays unused, so that nothing late reaches a stranger.
+    ``metrics_port`` is TCP, on the core's address inside the tunnel alone; 0 is no port.
     """
 
     network: IPv4Network
@@ -65,6 +66,7 @@ class Tunnel:
     mtu: Annotated[int, Range(1280, 1420)] = 1360
     keepalive_s: Annotated[int, Range(5, 120)] = 25
     quarantine_s: Annotated[int, Range(0, 86_400)] = 300
+    metrics_port: Annotated[int, Range(0, 65_535)] = 9469
 
     @property
     def core_address(self) -> IPv4Address:

@@ -76,7 +76,7 @@ def _actions(
             f"write {paths.SSHD_DROP_IN}, checked by sshd",
             lambda: door.put_rules(user, starting=start),
         ),
-        _Action(f"write {', '.join(services.UNITS)}", lambda: services.put_units(zipapp, user)),
+        _Action(f"write {', '.join(services.UNITS)}", lambda: services.put_units(zipapp, loaded)),
     )
     configure = _Action(
         f"write {paths.HAPROXY_CFG} from the settings and the records, checked by HAProxy",

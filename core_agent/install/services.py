@@ -13,6 +13,7 @@ from core_agent.contract.messages import FactsReport, ReadFacts
 from core_agent.errors import CommandFailed, ContractError
 from core_agent.install.error import InstallError
 from core_agent.process import run
+from settings import Settings
 
 UNITS = ("drawbridge-agent.service", "drawbridge-agent.socket")
 _SERVICE, _SOCKET = UNITS
@@ -20,13 +21,16 @@ _ANSWER_TIMEOUT_S = 15.0
 _JOURNAL_LINES = 15
 
 
-def put_units(zipapp: Path, user: str) -> None:
-    """Write the units that ``zipapp`` carries, with the SSH ``user`` in them."""
+def put_units(zipapp: Path, settings: Settings) -> None:
+    """Write the units that ``zipapp`` carries, filled in from ``settings``."""
+    metrics_network = settings.tunnel.network if settings.tunnel.metrics_port else ""
     paths.UNITS.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(zipapp) as bundle:
         for name in UNITS:
             text = bundle.read(f"core_agent/system/{name}").decode()
-            files.replace(paths.UNITS / name, text.replace("@SSH_USER@", user), mode=0o644)
+            text = text.replace("@SSH_USER@", settings.core.ssh_user)
+            text = text.replace("@METRICS_NETWORK@", str(metrics_network))
+            files.replace(paths.UNITS / name, text, mode=0o644)
 
 
 def stop_agent() -> None:

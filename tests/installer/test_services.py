@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -44,11 +45,20 @@ def serve(listener: socket.socket, replies: list[Callable[[bytes], bytes]]) -> N
 
 
 def test_units_are_those_of_the_zipapp(machine: Machine) -> None:
-    """Both are written, with the SSH user's group on the socket."""
-    services.put_units(machine.zipapp, "bridge-user")
+    """Both are written, with the SSH user's group on the socket, and IP allowed inside the tunnel alone."""
+    services.put_units(machine.zipapp, machine.settings(ssh_identity='ssh_user = "bridge-user"'))
     socket_unit = (paths.UNITS / "drawbridge-agent.socket").read_text()
     assert "SocketGroup=bridge-user\n" in socket_unit
-    assert "ExecStart=/usr/bin/python3 -I" in (paths.UNITS / "drawbridge-agent.service").read_text()
+    service = (paths.UNITS / "drawbridge-agent.service").read_text()
+    assert "ExecStart=/usr/bin/python3 -I" in service
+    assert "\nIPAddressDeny=any\nIPAddressAllow=10.100.0.0/22\n" in service
+    assert not re.search(r"@[A-Z_]+@", service + socket_unit)
+
+
+def test_without_metrics_the_agent_speaks_no_ip(machine: Machine) -> None:
+    """An empty list allows nothing (systemd.resource-control(5))."""
+    services.put_units(machine.zipapp, machine.settings(network='network = "10.100.0.0/22"\nmetrics_port = 0'))
+    assert "\nIPAddressDeny=any\nIPAddressAllow=\n" in (paths.UNITS / "drawbridge-agent.service").read_text()
 
 
 def test_an_answer_ends_the_wait(machine: Machine, listener: socket.socket) -> None:

@@ -109,6 +109,28 @@ def test_binds(bind: str) -> None:
     assert parse(changed("frontend", "bind", f'"{bind}"')).frontend.bind == bind
 
 
+@pytest.mark.parametrize("port", [0, 1024, 9469, 65535])
+def test_metrics_ports(port: int) -> None:
+    """None at all, or any that takes no privilege."""
+    assert parse(changed("tunnel", "metrics_port", str(port))).tunnel.metrics_port == port
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("core", "ssh_port", "9469"),
+        ("frontend", "bind", '":9469"'),
+        ("frontend", "bind", '"0.0.0.0:9469"'),
+        ("frontend", "bind", '"10.100.0.1:9469"'),
+    ],
+)
+def test_whoever_has_the_metrics_port_is_named(table: str, key: str, value: str) -> None:
+    """Two that listen at one address cannot have one port; at another address, they can."""
+    with pytest.raises(SettingsError, match=f"metrics_port: wanted a port of its own, found 9469.* {table}.{key}"):
+        parse(changed(table, key, value))
+    assert parse(changed("frontend", "bind", '"203.0.113.10:9469"')).tunnel.metrics_port == 9469
+
+
 def test_a_command_may_stand_for_an_image() -> None:
     """An application is an image or a command that the machine image has."""
     text = changed("application", "image", "").replace("port = 8080\n\n[burst]", "port = 8080\n[burst]")
@@ -192,6 +214,8 @@ def test_a_command_may_stand_for_an_image() -> None:
         ("tunnel", "mtu", "9000", "tunnel.mtu: wanted 1280 to 1420, found 9000"),
         ("tunnel", "keepalive_s", "0", "tunnel.keepalive_s: wanted 5 to 120, found 0"),
         ("tunnel", "quarantine_s", "-1", "tunnel.quarantine_s: wanted 0 to 86400, found -1"),
+        ("tunnel", "metrics_port", "65536", "tunnel.metrics_port: wanted 0 to 65535, found 65536"),
+        ("tunnel", "metrics_port", "1023", "tunnel.metrics_port: wanted 0 for none, or 1024 to 65535.*found 1023"),
         ("frontend", "bind", '"80"', "frontend.bind: wanted ADDRESS:PORT or :PORT, found '80'"),
         ("frontend", "bind", '":0"', "frontend.bind: wanted ADDRESS:PORT"),
         ("frontend", "bind", '":65536"', "frontend.bind: wanted ADDRESS:PORT"),
@@ -258,6 +282,10 @@ def test_a_mistake_is_named_by_its_key(table: str, key: str, value: str, message
         (
             '[[core.servers]]\nname = "no-primary"\naddress = "127.0.0.1"\nport = 1\nmaxconn = 1',
             "found no-primary twice",
+        ),
+        (
+            '[[core.servers]]\nname = "near"\naddress = "10.100.0.1"\nport = 9469\nmaxconn = 1',
+            "tunnel.metrics_port: wanted a port of its own, found 9469, which is taken by core.servers: near",
         ),
         ("[edge]", "d.toml: wanted TOML, found: .*edge"),
         ("[[tunnel]]", "d.toml: wanted TOML"),
