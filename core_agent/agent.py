@@ -1,7 +1,8 @@
 """One turn of the agent: decide and record, converge, let phases advance, report; it knows no transport.
 
 Rule 1: what should be is durable before the first effect, so a crash anywhere heals by converging again.
-Rule 2: nothing here waits for a drain or a health check: ``tick`` looks again.
+Rule 2: nothing here waits for a drain or a health check: ``advance`` and ``tick`` look again.
+Rule 3: commands that wait together are one turn: one transaction, one change of each file, one call of ``wg``.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
-from core_agent import desired, fleet
+from core_agent import fleet
 from core_agent.contract.messages import (
     ActivateNode,
     Command,
@@ -23,31 +24,32 @@ from core_agent.contract.messages import (
     SetBurst,
     SyncFleet,
 )
+from core_agent.contract.names import InstanceId
 from core_agent.converge import Converger, Sight
-from core_agent.fleet import Burst, Changes, Limits, Node, Observation
+from core_agent.desired import Desired, Mode, Scope
+from core_agent.errors import DrawbridgeError
+from core_agent.fleet import Burst, Changes, Limits, Observation
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
 from core_agent.reports import Reporter
 from core_agent.state import State
-from core_agent.wireguard.facts import WireguardFacts
 from settings import Settings
 
 log = logging.getLogger("drawbridge")
 
-# A session older than this is dead (WireGuard's REJECT_AFTER_TIME); keepalives renew it every two minutes.
-_FRESH_HANDSHAKE_S = 180
+# No node has more phases than this, and each round moves at least one node one phase further.
+_ROUNDS = len(Phase)
 
 
 class Agent:
-    """Carries out commands one at a time. ``clock`` gives Unix seconds."""
+    """Carries out commands, a turn at a time. ``clock`` gives Unix seconds."""
 
     def __init__(self, settings: Settings, state: State, host: Host, clock: Callable[[], float] = time.time) -> None:
-        self._settings = settings
         self._state = state
-        self._host = host
         self._clock = clock
         self._lock = threading.Lock()
-        self._converger = Converger(settings, host)
+        self._desired = Desired(settings, state.nodes.values(), state.burst)
+        self._converger = Converger(settings, host, self._desired)
         self._limits = Limits(
             network=settings.tunnel.network,
             quarantine_s=settings.tunnel.quarantine_s,
@@ -56,24 +58,61 @@ class Agent:
         self._reporter = Reporter(settings, state, self._limits, clock)
 
     def carry_out(self, command: Command) -> Report:
-        """Return the report on ``command``.
+        """Return the report on ``command``; raises what ``carry_out_all`` would put in its place."""
+        (outcome,) = self.carry_out_all((command,))
+        if isinstance(outcome, DrawbridgeError):
+            raise outcome
+        return outcome
 
-        Raises ``Refused`` when nothing was changed, and a retryable ``DrawbridgeError`` when the wish was recorded but
-        the core could not be brought to it yet; the ticker goes on trying.
+    def carry_out_all(self, commands: Sequence[Command]) -> list[Report | DrawbridgeError]:
+        """Carry out ``commands`` as one turn, in their order, and return for each its report or what stopped it.
+
+        A ``Refused`` changed nothing. After a retryable error the wish is recorded, but the core could not be brought
+        to it yet; ``tick`` goes on trying. After ``RecordFailed`` nothing of the whole turn was recorded or done.
         """
         with self._lock:
-            changes = self._decide(command)
-            self._record(changes)
-            facts = self._settle().facts
-            pending = len(self._converger.plan_peers(self._peers(), facts.wireguard))
-            pending += len(self._converger.plan_servers(self._servers(), facts.backend))
-            return self._reporter.report(command, changes, facts, pending=pending)
+            try:
+                decided = self._decide_all(commands)
+                sight = self._settle(self._scope(commands, decided))
+            except DrawbridgeError as error:
+                return [error] * len(commands)
+            return [self._outcome(*pair, sight) for pair in zip(commands, decided, strict=True)]
 
     def tick(self) -> bool:
-        """Let phases advance and repair drift; return whether anything is still in motion. Raises as ``carry_out``."""
+        """Look at everything, repair drift, let phases advance; return whether a node is still in motion.
+
+        Raises the first error that converging met.
+        """
         with self._lock:
-            _ = self._settle().facts
-            return any(node.phase in (Phase.ENROLLED, Phase.DRAINING) for node in self._state.nodes.values())
+            return self._moved(self._settle(None))
+
+    def advance(self) -> bool:
+        """Let the nodes in motion advance, looking at them alone; return and raise as ``tick``."""
+        with self._lock:
+            return self._moved(self._settle(self._desired.about(self._state.nodes.moving)))
+
+    def _moved(self, sight: Sight) -> bool:
+        if sight.error is not None:
+            raise sight.error
+        return bool(self._state.nodes.moving)
+
+    # --- decide -----------------------------------------------------------------------------------------------------
+
+    def _decide_all(self, commands: Sequence[Command]) -> list[Changes | DrawbridgeError]:
+        decided: list[Changes | DrawbridgeError] = []
+        with self._state.transaction():
+            for command in commands:
+                try:
+                    changes = self._decide(command)
+                except DrawbridgeError as error:
+                    decided.append(error)
+                    continue
+                self._state.record(changes)
+                decided.append(changes)
+        for command, outcome in zip(commands, decided, strict=True):
+            if isinstance(outcome, Changes):
+                _tell(command, outcome)
+        return decided
 
     def _decide(self, command: Command) -> Changes:
         nodes, now = self._state.nodes, self._clock()
@@ -82,14 +121,13 @@ class Agent:
                 newest = self._state.generations.get(command.group, -1)
                 return fleet.sync(nodes, newest, command, limits=self._limits, now=now)
             case EnrollNode():
-                core_key = self._host.read_wireguard().public_key
+                core_key = self._converger.core_key()
                 return fleet.enroll(
                     nodes, command.instance, command.public_key, core_key=core_key, limits=self._limits, now=now
                 )
             case ActivateNode():
                 return fleet.activate(nodes, command.instance)
             case HoldNode():
-                log.info("hold instance=%s hold=%s reason=%r", command.instance, command.hold, str(command.reason))
                 return fleet.hold(nodes, command.instance, command.hold, now=now)
             case SetBurst():
                 level = Burst(level_percent=command.level_percent, reason=command.reason)
@@ -97,50 +135,78 @@ class Agent:
             case ReadFacts():
                 return Changes()
 
-    def _record(self, changes: Changes) -> None:
-        self._state.commit(changes)
-        for node in changes.nodes:
-            log.info("node instance=%s phase=%s lifecycle=%s", node.instance, node.phase, node.lifecycle)
-        if changes.burst is not None:
-            log.info("burst level_percent=%d reason=%r", changes.burst.level_percent, str(changes.burst.reason))
-        if changes.missing:
-            log.warning("kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))
+    def _scope(self, commands: Sequence[Command], decided: Sequence[Changes | DrawbridgeError]) -> Scope | None:
+        """What the turn is about; None is everything."""
+        scope = Scope()
+        for command, outcome in zip(commands, decided, strict=True):
+            if isinstance(outcome, Changes):
+                scope |= self._desired.follow(outcome, self._state.nodes)
+                if isinstance(command, EnrollNode | ActivateNode | HoldNode):
+                    scope |= self._desired.about((command.instance,))
+        return None if any(isinstance(command, ReadFacts) for command in commands) else scope
 
-    def _settle(self) -> Sight:
+    # --- converge ---------------------------------------------------------------------------------------------------
+
+    def _settle(self, scope: Scope | None) -> Sight:
         """Converge, let phases advance on what was seen, and converge again until neither changes anything."""
-        sight = self._converger.converge(self._peers(), self._servers())
-        # Each round moves at least one node one phase further, and no node has more phases than this.
-        for _ in range(len(Phase)):
+        sight = self._converge(scope)
+        about = tuple(self._state.nodes) if scope is None else scope.names
+        for _ in range(_ROUNDS):
             if sight.backend is None:  # nothing was seen of any server, which is not the same as seeing none
                 break
-            changes = self._advance(sight.wireguard, sight.backend)
+            changes = self._advance(about, sight.backend)
             if changes.empty:
                 break
-            self._record(changes)
-            sight = self._converger.converge(self._peers(), self._servers())
+            self._state.commit(changes)
+            _tell(None, changes)
+            scope = self._desired.follow(changes, self._state.nodes)
+            about = scope.names
+            sight = self._converge(scope)
         return sight
 
-    def _peers(self) -> dict[str, desired.Peer]:
-        return desired.peers(self._state.nodes.values())
+    def _converge(self, scope: Scope | None) -> Sight:
+        sight = self._converger.look() if scope is None else self._converger.turn(scope, self._watched(scope))
+        for side, times in sight.repaired.items():
+            log.warning("drift side=%s repaired=%d: somebody else changed it", side, times)
+        return sight
 
-    def _servers(self) -> dict[str, desired.Server]:
-        burst, level = self._settings.burst, self._state.burst.level_percent
-        nodes = self._state.nodes.values()
-        return desired.servers(nodes, level_percent=level, weight=burst.weight, maxconn=burst.maxconn)
+    def _watched(self, scope: Scope) -> Collection[InstanceId]:
+        return scope.names & self._state.nodes.moving
 
-    def _advance(self, wireguard: WireguardFacts | None, backend: BackendFacts) -> Changes:
-        now = self._clock()
-        seen = {node.instance: _observe(node, wireguard, backend, now) for node in self._state.nodes.values()}
-        return fleet.advance(self._state.nodes, seen, limits=self._limits, now=now)
+    def _advance(self, instances: Collection[InstanceId], backend: BackendFacts) -> Changes:
+        nodes = {name: node for name in instances if (node := self._state.nodes.get(name)) is not None}
+        seen = {name: _observe(name, backend) for name in nodes}
+        return fleet.advance(nodes, seen, limits=self._limits, now=self._clock())
+
+    # --- report -----------------------------------------------------------------------------------------------------
+
+    def _outcome(self, command: Command, decided: Changes | DrawbridgeError, sight: Sight) -> Report | DrawbridgeError:
+        if isinstance(decided, DrawbridgeError):
+            return decided
+        try:
+            pending = self._converger.pending() if isinstance(command, ReadFacts) else 0
+            return self._reporter.report(command, decided, sight.facts, pending=pending or 0)
+        except DrawbridgeError as error:
+            return error
 
 
-def _observe(node: Node, wireguard: WireguardFacts | None, backend: BackendFacts, now: float) -> Observation:
-    server = backend.servers.get(node.instance)
-    peer = wireguard.peers.get(node.public_key or "") if wireguard is not None else None
+def _observe(name: str, backend: BackendFacts) -> Observation:
+    server = backend.servers.get(name)
     return Observation(
-        handshake=peer is not None and now - peer.handshake_at <= _FRESH_HANDSHAKE_S,
         check=server is not None and server.healthy,
         server=server is not None,
-        closed=server is not None and server.mode is not desired.Mode.READY,
+        closed=server is not None and server.mode is not Mode.READY,
         busy=server.busy + server.queue if server else 0,
     )
+
+
+def _tell(command: Command | None, changes: Changes) -> None:
+    """Leave a line in the log for everything that was recorded."""
+    if isinstance(command, HoldNode):
+        log.info("hold instance=%s hold=%s reason=%r", command.instance, command.hold, str(command.reason))
+    for node in changes.nodes:
+        log.info("node instance=%s phase=%s lifecycle=%s", node.instance, node.phase, node.lifecycle)
+    if changes.burst is not None:
+        log.info("burst level_percent=%d reason=%r", changes.burst.level_percent, str(changes.burst.reason))
+    if changes.missing:
+        log.warning("kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))

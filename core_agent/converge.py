@@ -3,16 +3,19 @@
 Rule 1: a file is written before its side is changed, and whether or not that side answers: a broken file is mended.
 Rule 2: one side that fails does not keep the other from converging; the first error is reported with what was seen.
 Rule 3: peers come before servers and go after them: nothing is routed to a machine without a tunnel.
+Rule 4: a turn is about a few nodes and trusts what was seen and done before; whatever contradicts that, and ``look``,
+        which reads everything, ends the trust. So a join costs the same in a fleet of any size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from core_agent.desired import Peer, Server
+from core_agent.desired import Desired, Scope, Server
 from core_agent.errors import DrawbridgeError
+from core_agent.haproxy import facts as haproxy_facts
 from core_agent.haproxy import plan as haproxy_plan
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
@@ -36,11 +39,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What converging saw: a side that failed is None, and ``error`` is the first reason."""
+    """What is known after converging: a side that failed is None, and ``error`` is the first reason.
+
+    ``repaired`` counts, by ``wireguard``, ``haproxy`` and ``file``, what another hand had changed and was put right.
+    """
 
     wireguard: WireguardFacts | None
     backend: BackendFacts | None
-    error: DrawbridgeError | None
+    error: DrawbridgeError | None = None
+    repaired: Mapping[str, int]
 
     @property
     def facts(self) -> Facts:
@@ -53,63 +60,153 @@ class Sight:
 
 
 class Converger:
-    """Converges one host; it remembers nothing between two calls."""
+    """Converges one host to ``desired``, which its owner keeps up to date, and knows what the host runs."""
 
-    def __init__(self, settings: Settings, host: Host) -> None:
+    def __init__(self, settings: Settings, host: Host, desired: Desired) -> None:
         self._host = host
+        self._desired = desired
         self._network = settings.tunnel.network
         self._port = settings.application.port
         self._kept = frozenset(server.name for server in settings.core.servers)
+        self._wireguard: WireguardFacts | None = None
+        self._backend: BackendFacts | None = None
+        self._endpoints: dict[str, str] | None = None
+        self._repaired: dict[str, int] = {}
 
-    def plan_peers(self, peers: Mapping[str, Peer], facts: WireguardFacts) -> tuple[wireguard_plan.Step, ...]:
-        """Return the steps that WireGuard still needs. Pure."""
-        return wireguard_plan.plan(peers, facts.peers, network=self._network)
+    def core_key(self) -> str:
+        """Return the core's own public key. Raises ``CommandFailed``."""
+        return (self._wireguard or self._host.read_wireguard()).public_key
 
-    def plan_servers(self, servers: Mapping[str, Server], facts: BackendFacts) -> tuple[haproxy_plan.Step, ...]:
-        """Return the steps that HAProxy still needs. Pure."""
-        return haproxy_plan.plan(servers, facts.servers, port=self._port, kept=self._kept)
+    def pending(self) -> int | None:
+        """Return how many steps are still needed by what is known; None when a side is not known."""
+        if self._wireguard is None or self._backend is None:
+            return None
+        return len(self._plan_peers(None, self._wireguard)) + len(self._plan_servers(None, self._backend))
 
-    def converge(self, peers: Mapping[str, Peer], servers: Mapping[str, Server]) -> Sight:
-        """Make both sides as desired, as far as they let themselves be; never raises a ``DrawbridgeError``."""
+    def turn(self, scope: Scope, watch: Collection[str]) -> Sight:
+        """Make what ``scope`` names as desired, and learn how the servers named in ``watch`` do.
+
+        Never raises a ``DrawbridgeError``: whatever goes wrong, it looks at everything.
+        """
+        wireguard, backend = self._wireguard, self._backend
+        if wireguard is None or backend is None:
+            return self.look()
+        self._repaired = {}
+        try:
+            self._bring_peers(scope, wireguard)
+            self._bring_servers(scope, backend, watch)
+            self._take_peers(scope, wireguard)
+        except DrawbridgeError:
+            return self.look()
+        return Sight(wireguard=wireguard, backend=backend, repaired=self._repaired)
+
+    def look(self) -> Sight:
+        """Read everything and make it as desired, as far as it lets itself be. Never raises a ``DrawbridgeError``."""
+        quiet = self.pending() == 0
+        self._repaired = {}
         errors: list[DrawbridgeError] = []
-        wireguard = _attempt(errors, lambda: self._bring_peers(peers))
-        backend = _attempt(errors, lambda: self._bring_servers(servers))
-        if wireguard is not None and backend is not None:
-            before = wireguard
-            wireguard = _attempt(errors, lambda: self._take_peers(peers, before))
-        return Sight(wireguard=wireguard, backend=backend, error=errors[0] if errors else None)
+        self._wireguard = wireguard = _attempt(errors, self._look_at_peers)
+        self._backend = backend = _attempt(errors, self._look_at_servers)
+        if wireguard is not None and quiet:
+            self._count("wireguard", len(self._plan_peers(None, wireguard)))
+        if backend is not None and quiet:
+            self._count("haproxy", len(self._plan_servers(None, backend)))
+        if wireguard is not None:
+            self._wireguard = _attempt(errors, lambda: self._bring_peers(None, wireguard))
+        if backend is not None:
+            self._backend = _attempt(errors, lambda: self._bring_servers(None, backend, ()))
+        if wireguard is not None and self._wireguard is not None and self._backend is not None:
+            self._wireguard = _attempt(errors, lambda: self._take_peers(None, wireguard))
+        error = errors[0] if errors else None
+        return Sight(wireguard=self._wireguard, backend=self._backend, error=error, repaired=self._repaired)
 
-    def _bring_peers(self, peers: Mapping[str, Peer]) -> WireguardFacts:
+    def _count(self, side: str, steps: int) -> None:
+        if steps:
+            self._repaired[side] = self._repaired.get(side, 0) + steps
+
+    # --- peers ------------------------------------------------------------------------------------------------------
+
+    def _look_at_peers(self) -> WireguardFacts:
+        if self._endpoints is None:
+            self._endpoints = self._host.known_endpoints()
         try:
             facts = self._host.read_wireguard()
         except DrawbridgeError:  # a tunnel that is down finds everybody in its file when it comes up
-            self._host.write_peers(peers.values(), {})
+            self._file_peers(None)
             raise
-        endpoints = self._host.write_peers(peers.values(), facts.peers)
-        steps = wireguard_plan.plan(peers, facts.peers, network=self._network, endpoints=endpoints)
-        new = [step for step in steps if isinstance(step, wireguard_plan.SetPeer)]
-        if not new:
-            return facts
-        self._host.set_peers(new)
-        return self._host.read_wireguard()
-
-    def _take_peers(self, peers: Mapping[str, Peer], facts: WireguardFacts) -> WireguardFacts:
-        old = self.plan_peers(peers, facts)
-        if not old:
-            return facts
-        self._host.set_peers(old)
-        return self._host.read_wireguard()
-
-    def _bring_servers(self, servers: Mapping[str, Server]) -> BackendFacts:
-        self._host.write_servers(servers.values())
-        facts = self._host.read_backend()
-        for _ in range(_PASSES):
-            steps = self.plan_servers(servers, facts)
-            if not steps:
-                break
-            self._host.change_servers(steps)
-            facts = self._host.read_backend()
+        seen = {key: peer.endpoint for key, peer in facts.peers.items() if peer.endpoint is not None}
+        known = self._endpoints | seen
+        self._endpoints = {key: known[key] for key in self._desired.peers if key in known}
         return facts
+
+    def _file_peers(self, scope: Scope | None) -> None:
+        wanted = self._desired.peers
+        peers = {peer.instance: peer for peer in _part(wanted, None if scope is None else scope.keys).values()}
+        gone = None if scope is None else scope.names - peers.keys()
+        self._count("file", int(self._host.write_peers(peers, self._endpoints or {}, gone)))
+
+    def _plan_peers(self, scope: Scope | None, facts: WireguardFacts) -> tuple[wireguard_plan.Step, ...]:
+        keys = None if scope is None else scope.keys
+        return wireguard_plan.plan(
+            _part(self._desired.peers, keys),
+            _part(facts.peers, keys),
+            network=self._network,
+            endpoints=self._endpoints or {},
+        )
+
+    def _bring_peers(self, scope: Scope | None, facts: WireguardFacts) -> WireguardFacts:
+        self._file_peers(scope)
+        steps = self._plan_peers(scope, facts)
+        return self._set_peers([step for step in steps if isinstance(step, wireguard_plan.SetPeer)], facts)
+
+    def _take_peers(self, scope: Scope | None, facts: WireguardFacts) -> WireguardFacts:
+        return self._set_peers(self._plan_peers(scope, facts), facts)
+
+    def _set_peers(self, steps: Sequence[wireguard_plan.Step], facts: WireguardFacts) -> WireguardFacts:
+        if steps:
+            self._host.set_peers(steps)
+            wireguard_plan.after(facts.peers, steps)
+        return facts
+
+    # --- servers ----------------------------------------------------------------------------------------------------
+
+    def _look_at_servers(self) -> BackendFacts:
+        self._file_servers(None)
+        return self._host.read_backend()
+
+    def _file_servers(self, scope: Scope | None) -> None:
+        servers = self._servers(scope)
+        gone = None if scope is None else scope.names - servers.keys()
+        self._count("file", int(self._host.write_servers(servers, self._desired.burst, gone)))
+
+    def _servers(self, scope: Scope | None) -> Mapping[str, Server]:
+        return _part(self._desired.servers, None if scope is None else scope.names)
+
+    def _plan_servers(self, scope: Scope | None, facts: BackendFacts) -> tuple[haproxy_plan.Step, ...]:
+        found = _part(facts.servers, None if scope is None else scope.names)
+        return haproxy_plan.plan(self._servers(scope), found, port=self._port, kept=self._kept)
+
+    def _bring_servers(self, scope: Scope | None, facts: BackendFacts, watch: Collection[str]) -> BackendFacts:
+        if scope is not None:
+            self._file_servers(scope)
+        for number in range(_PASSES):
+            steps = self._plan_servers(scope, facts)
+            if not steps and (number or scope is None):
+                break
+            self._change_servers(steps, facts, watch)
+        return facts
+
+    def _change_servers(self, steps: Sequence[haproxy_plan.Step], facts: BackendFacts, watch: Collection[str]) -> None:
+        # A server is empty only if it was seen so after it was closed: a request may have come in between.
+        closing = {step.name for step in steps if haproxy_plan.closes(step)}
+        known = sorted((closing | self._kept | set(watch)) & facts.servers.keys())
+        answers = self._host.change_servers(steps, [facts.servers[name].id for name in known])
+        haproxy_plan.after(facts.servers, answers.done, port=self._port)
+        haproxy_facts.refresh(facts, [name for name in known if name in facts.servers], answers.reading)
+
+
+def _part(whole: Mapping[str, _T], names: Collection[str] | None) -> Mapping[str, _T]:
+    return whole if names is None else {name: whole[name] for name in names if name in whole}
 
 
 def _attempt(errors: list[DrawbridgeError], act: Callable[[], _T]) -> _T | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address
+from typing import Self
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
-
-if TYPE_CHECKING:
-    from core_agent.fleet import Node
+from core_agent.contract.names import InstanceId
+from core_agent.fleet import Burst, Changes, Node
+from settings import Settings
 
 
 class Mode(StrEnum):
@@ -23,51 +24,119 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """One WireGuard peer: its key and its only address, without the prefix length."""
+    """One WireGuard peer: its key and its only address, without the prefix length; the rest is for the record."""
 
     public_key: str
     address: str
     instance: str
+    group: str
+    hold: Hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One burst server of the backend."""
+    """One burst server of the backend. ``id`` is HAProxy's number for it: its statistics can be asked for alone."""
 
     name: str
+    id: int
     address: str
     mode: Mode
     weight: int
     maxconn: int
 
 
-def peers(nodes: Iterable[Node]) -> dict[str, Peer]:
-    """Return the peers that should exist, by public key: every node from enrolment until it has gone."""
-    return {
-        node.public_key: Peer(public_key=node.public_key, address=node.address, instance=node.instance)
-        for node in nodes
-        if node.public_key and node.address and node.phase not in (Phase.SEATED, Phase.GONE)
-    }
+# The core's own servers are numbered by HAProxy, from 1 in the order of the file.
+_FIRST_ID = 1000
 
 
-def servers(nodes: Iterable[Node], *, level_percent: int, weight: int, maxconn: int) -> dict[str, Server]:
-    """Return the servers that should exist, by name; ``weight`` and ``maxconn`` are one node's at level 100 %.
+@dataclass(slots=True)
+class Scope:
+    """The peers, by key, and the servers, by name, that one turn is about."""
 
-    Never weight 0: HAProxy 3.2 aborts on a dynamic server with it. Level 0 closes the servers instead.
-    """
-    scaled_weight = min(256, max(1, round(weight * level_percent / 100)))
-    scaled_maxconn = max(1, round(maxconn * level_percent / 100))
-    return {
-        node.instance: Server(
+    keys: set[str] = field(default_factory=set)
+    names: set[InstanceId] = field(default_factory=set)
+
+    def __ior__(self, other: Scope) -> Self:
+        self.keys |= other.keys
+        self.names |= other.names
+        return self
+
+
+class Desired:
+    """Every peer that should exist by key, and every server by name, kept up to date node by node."""
+
+    def __init__(self, settings: Settings, nodes: Iterable[Node], burst: Burst) -> None:
+        self._settings = settings
+        self._key_of: dict[str, str] = {}
+        self.peers: dict[str, Peer] = {}
+        self.servers: dict[str, Server] = {}
+        self.burst = burst
+        for node in nodes:
+            self._put(node)
+
+    def follow(self, changes: Changes, nodes: Mapping[InstanceId, Node]) -> Scope:
+        """Take over ``changes``, which ``nodes`` have in them already; return what they are about."""
+        if changes.burst is not None and changes.burst != self.burst:
+            self.burst = changes.burst
+            touched: Iterable[InstanceId] = tuple(nodes)
+        else:
+            touched = [node.instance for node in changes.nodes]
+        scope = Scope()
+        for instance in touched:
+            scope.names.add(instance)
+            scope.keys |= {key for key in (self._key_of.get(instance), self._put(nodes[instance])) if key}
+        return scope
+
+    def about(self, instances: Iterable[InstanceId]) -> Scope:
+        """Return the scope of ``instances`` as they are."""
+        names = set(instances)
+        return Scope(names=names, keys={key for name in names if (key := self._key_of.get(name))})
+
+    def _put(self, node: Node) -> str | None:
+        """Say what should exist for ``node``; return its key when it should be a peer."""
+        peer, server = _peer(node), self._server(node)
+        former = self._key_of.pop(node.instance, None)
+        if former is not None:
+            del self.peers[former]
+        if peer is not None:
+            self.peers[peer.public_key] = peer
+            self._key_of[node.instance] = peer.public_key
+        if server is not None:
+            self.servers[server.name] = server
+        else:
+            self.servers.pop(node.instance, None)
+        return peer.public_key if peer is not None else None
+
+    def _server(self, node: Node) -> Server | None:
+        """The server of ``node``; ``weight`` and ``maxconn`` of the settings are one node's at level 100 %.
+
+        Never weight 0: HAProxy 3.2 aborts on a dynamic server with it. Level 0 closes the servers instead.
+        """
+        if not node.address or node.phase in (Phase.SEATED, Phase.GONE) or node.removing:
+            return None
+        share, settings = self.burst.level_percent / 100, self._settings.burst
+        offset = int(IPv4Address(node.address)) - int(self._settings.tunnel.network.network_address)
+        return Server(
             name=node.instance,
+            id=_FIRST_ID + offset,
             address=node.address,
-            mode=_mode(node, level_percent),
-            weight=scaled_weight,
-            maxconn=scaled_maxconn,
+            mode=_mode(node, self.burst.level_percent),
+            weight=min(256, max(1, round(settings.weight * share))),
+            maxconn=max(1, round(settings.maxconn * share)),
         )
-        for node in nodes
-        if node.address and node.phase not in (Phase.SEATED, Phase.GONE) and not node.removing
-    }
+
+
+def _peer(node: Node) -> Peer | None:
+    """The peer of ``node``: from enrolment until it has gone."""
+    if not node.public_key or not node.address or node.phase in (Phase.SEATED, Phase.GONE):
+        return None
+    return Peer(
+        public_key=node.public_key,
+        address=node.address,
+        instance=node.instance,
+        group=node.group,
+        hold=node.hold,
+    )
 
 
 def _mode(node: Node, level_percent: int) -> Mode:

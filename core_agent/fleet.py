@@ -7,19 +7,20 @@
 
 Rule 1: an instance id has at most one address and one key; both stay its own until the quarantine is over.
 Rule 2: a node leaves when the cloud says that *it* is leaving or gone, or an operator does; never for being missing.
-Rule 3: a node opens when it asked to (or the cloud calls it serving), its handshake is fresh and its check is good.
+Rule 3: a node opens when it asked to (or the cloud calls it serving) and its check, which crosses its tunnel, is good.
 Rule 4: the peer outlives the server: nothing is routed to a machine whose tunnel was taken away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase, SyncFleet
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from core_agent.errors import RefusalKind, Refused
+from core_agent.roll import Roll
 
 # A generation is a clock reading of the edge; one further ahead than this would shut out every later look.
 MAX_CLOCK_LEAD_MS = 300_000
@@ -51,9 +52,8 @@ class Burst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What was seen of one node: ``handshake`` fresh, ``check`` good, ``closed`` to new requests, ``busy`` requests."""
+    """What was seen of one node: ``check`` good, ``closed`` to new requests, ``busy`` requests."""
 
-    handshake: bool
     check: bool
     server: bool
     closed: bool
@@ -85,7 +85,7 @@ class Changes:
         return not (self.nodes or self.forgotten or self.generation or self.burst)
 
 
-def sync(nodes: Mapping[InstanceId, Node], newest: int, command: SyncFleet, *, limits: Limits, now: float) -> Changes:
+def sync(nodes: Roll, newest: int, command: SyncFleet, *, limits: Limits, now: float) -> Changes:
     """Return what ``command`` changes; nothing when it is not newer than ``newest``. Raises ``Refused``.
 
     Refused are a generation from the future and an instance that another group still holds.
@@ -112,7 +112,7 @@ def sync(nodes: Mapping[InstanceId, Node], newest: int, command: SyncFleet, *, l
             )
         after = _seated(node, instance, lifecycle, command.group, now)
         if after is not None and after.address is None and after.phase is not Phase.GONE:
-            free = free or free_addresses(nodes.values(), limits)
+            free = free or nodes.free_addresses(limits.network)
             after = replace(after, address=next(free, None))
         if after is not None and after != node:
             changed[instance] = after
@@ -189,14 +189,6 @@ def _leaving(node: Node, now: float) -> Node:
     return replace(node, phase=phase, since=now, wants_ready=False)
 
 
-def free_addresses(nodes: Iterable[Node], limits: Limits) -> Iterator[str]:
-    """Yield the addresses on no record, lowest first, never the core's own; a record outlives its node by the rest."""
-    used = {node.address for node in nodes}
-    hosts = iter(limits.network.hosts())
-    next(hosts)  # the core's
-    return (str(host) for host in hosts if str(host) not in used)
-
-
 def _rested(node: Node, limits: Limits, now: float) -> bool:
     return node.phase is Phase.GONE and now - node.since >= limits.quarantine_s and not _barred(node)
 
@@ -207,7 +199,7 @@ def _barred(node: Node) -> bool:
 
 
 def enroll(
-    nodes: Mapping[InstanceId, Node],
+    nodes: Roll,
     instance: InstanceId,
     public_key: PublicKey,
     *,
@@ -228,9 +220,9 @@ def enroll(
         raise Refused(RefusalKind.NOT_SEATED, f"{doing}: wanted a seat in a group, found none; sync the group first")
     if node.phase is Phase.DRAINING:
         raise Refused(RefusalKind.LEAVING, f"{doing}: the node is leaving")
-    holder = next((other for other in nodes.values() if other.public_key == public_key), None)
-    if public_key == core_key or (holder is not None and holder.instance != instance):
-        owner = "the core" if holder is None else holder.instance
+    holder = nodes.holder(public_key)
+    if public_key == core_key or holder not in (None, instance):
+        owner = holder or "the core"
         raise Refused(RefusalKind.KEY_TAKEN, f"{doing}: wanted a key of its own, found the key of {owner}")
     if node.public_key is not None and node.public_key != public_key:
         raise Refused(
@@ -238,7 +230,7 @@ def enroll(
             f"{doing}: wanted the key it enrolled with ({node.public_key}), found {public_key}; a node may change its "
             "key only when its seat is renewed",
         )
-    address = node.address or next(free_addresses(nodes.values(), limits), None)
+    address = node.address or next(nodes.free_addresses(limits.network), None)
     if address is None:
         raise Refused(
             RefusalKind.ADDRESSES_EXHAUSTED,
@@ -295,7 +287,7 @@ def _advanced(node: Node, seen: Observation | None, limits: Limits, now: float) 
     if node.phase is Phase.ENROLLED:
         asked = node.wants_ready or node.lifecycle is Lifecycle.SERVING
         opens = asked and node.lifecycle in (Lifecycle.JOINING, Lifecycle.SERVING) and node.hold is Hold.NONE
-        if opens and seen is not None and seen.handshake and seen.check:
+        if opens and seen is not None and seen.check:
             return replace(node, phase=Phase.ACTIVE, since=now)
     if node.phase is Phase.DRAINING:
         if node.removing:

@@ -9,15 +9,18 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from core_agent import files, paths
-from core_agent.desired import Peer, Server
+from core_agent.desired import Mode, Peer, Server
+from core_agent.fleet import Burst
 from core_agent.haproxy import apply as haproxy_apply
 from core_agent.haproxy import config as haproxy_config
+from core_agent.haproxy.apply import Answers
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.haproxy.plan import Step as ServerStep
 from core_agent.process import run
+from core_agent.roster import Roster
 from core_agent.wireguard import apply as wireguard_apply
 from core_agent.wireguard import conf as wireguard_conf
-from core_agent.wireguard.facts import PeerFacts, WireguardFacts
+from core_agent.wireguard.facts import WireguardFacts
 from core_agent.wireguard.plan import Step as PeerStep
 from settings import Settings
 
@@ -36,25 +39,33 @@ class Host:
     ) -> None:
         self._settings = settings
         self._interface = interface
-        self._wg_conf = wg_conf
-        self._haproxy_cfg = haproxy_cfg
+        self._wg_conf = Roster(wg_conf, mode=0o600)
+        self._haproxy_cfg = Roster(haproxy_cfg, mode=0o644)
         self._haproxy_socket = haproxy_socket
+        self._own_part = ""
+        self._judged: dict[str, set[tuple[int, int, bool]]] = {}
 
     # --- WireGuard --------------------------------------------------------------------------------------------------
 
-    def write_peers(self, peers: Collection[Peer], seen: Mapping[str, PeerFacts]) -> Mapping[str, str]:
-        """Make ``wg0.conf`` say ``peers`` with the endpoints last ``seen``; return those endpoints by public key.
+    def known_endpoints(self) -> dict[str, str]:
+        """Return the endpoints that ``wg0.conf`` has, by public key. Raises ``FileFailed``."""
+        return wireguard_conf.endpoints_in(files.read(self._wg_conf.path))
 
-        A peer that is not seen now, taken away by hand or with the tunnel down, keeps the endpoint that the file had.
-        Raises ``FileFailed``, and ``StateError`` when the file is no WireGuard configuration.
+    def write_peers(
+        self, peers: Mapping[str, Peer], endpoints: Mapping[str, str], gone: Collection[str] | None = None
+    ) -> bool:
+        """Make ``wg0.conf`` say ``peers``, by instance; return whether another hand's change was put right.
+
+        With ``gone`` these are changes: the instances in it leave the file, and what is not named stays. Raises
+        ``FileFailed``, and ``StateError`` when the file is no WireGuard configuration.
         """
-        current = files.read(self._wg_conf)
-        now = {key: peer.endpoint for key, peer in seen.items() if peer.endpoint is not None}
-        endpoints = wireguard_conf.endpoints_in(current) | now
-        wanted = wireguard_conf.render(current, peers, endpoints, network=self._settings.tunnel.network)
-        if wanted != current:
-            files.replace(self._wg_conf, wanted, mode=0o600)
-        return endpoints
+        if not self._wg_conf.untouched:
+            current = files.read(self._wg_conf.path)
+            self._own_part = wireguard_conf.head(current, network=self._settings.tunnel.network)
+        entries: dict[str, str | None] = dict.fromkeys(gone or ())
+        for name, peer in peers.items():
+            entries[name] = wireguard_conf.section(peer, endpoints.get(peer.public_key))
+        return self._wg_conf.write(self._own_part, entries, whole=gone is None)
 
     def read_wireguard(self) -> WireguardFacts:
         """Return the interface's peers. Raises ``CommandFailed``."""
@@ -66,14 +77,22 @@ class Host:
 
     # --- HAProxy ----------------------------------------------------------------------------------------------------
 
-    def write_servers(self, servers: Collection[Server]) -> None:
-        """Make ``haproxy.cfg`` say ``servers``; HAProxy checks it before it counts.
+    def write_servers(self, servers: Mapping[str, Server], burst: Burst, gone: Collection[str] | None = None) -> bool:
+        """Make ``haproxy.cfg`` say ``servers``, by name, and ``burst``; return as ``write_peers``.
 
-        Raises ``FileFailed``, and ``CommandFailed`` with HAProxy's own words when it refuses the file.
+        ``gone`` as in ``write_peers``. HAProxy judges a file before it counts, unless it has judged one that differs
+        in nothing but names, numbers and addresses, each of a type that holds nothing else: it takes 60 ms. Raises
+        ``FileFailed``, and ``CommandFailed`` with HAProxy's own words when it refuses the file.
         """
-        wanted = haproxy_config.render(self._settings, servers)
-        if wanted != files.read(self._haproxy_cfg):
-            files.replace(self._haproxy_cfg, wanted, mode=0o644, check=check_haproxy)
+        head, port = haproxy_config.head(self._settings, burst), self._settings.application.port
+        entries: dict[str, str | None] = dict.fromkeys(gone or ())
+        entries |= {name: haproxy_config.line(server, port) for name, server in servers.items()}
+        forms = {(server.weight, server.maxconn, server.mode is Mode.READY) for server in servers.values()}
+        judged = self._judged.get(head)
+        check = None if judged is not None and forms <= judged else check_haproxy
+        meddled = self._haproxy_cfg.write(head, entries, whole=gone is None, check=check)
+        self._judged = {head: forms | (judged or set())}
+        return meddled
 
     def read_backend(self) -> BackendFacts:
         """Return the backend's servers. Raises ``RuntimeApiError``."""
@@ -81,10 +100,18 @@ class Host:
             self._haproxy_socket, backend=haproxy_config.BACKEND, frontend=haproxy_config.FRONTEND
         )
 
-    def change_servers(self, steps: Sequence[ServerStep]) -> None:
-        """Apply ``steps`` in order. Raises ``RuntimeApiError`` for the first that HAProxy refuses."""
-        haproxy_apply.carry_out(
-            self._haproxy_socket, steps, backend=haproxy_config.BACKEND, port=self._settings.application.port
+    def change_servers(self, steps: Sequence[ServerStep], watch: Collection[int]) -> Answers:
+        """Apply ``steps`` in order, then read the counters of the servers with the ids ``watch``.
+
+        Raises ``RuntimeApiError`` for the first step that HAProxy refuses.
+        """
+        return haproxy_apply.carry_out(
+            self._haproxy_socket,
+            steps,
+            watch=watch,
+            backend=haproxy_config.BACKEND,
+            frontend=haproxy_config.FRONTEND,
+            port=self._settings.application.port,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core_agent import __version__, fleet
+from core_agent import __version__
 from core_agent.contract.messages import (
     ActivateNode,
     BurstReport,
@@ -139,7 +139,7 @@ class Reporter:
 
     def _facts_report(self, facts: Facts, pending: int) -> FactsReport:
         nodes = self._state.nodes.values()
-        free = sum(1 for _ in fleet.free_addresses(nodes, self._limits))
+        free = self._state.nodes.addresses_left(self._limits.network)
         return FactsReport(
             agent_version=__version__,
             core=self._settings.core.name,

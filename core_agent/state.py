@@ -1,12 +1,14 @@
 """The agent's records in SQLite: what should be, durable before anything is done about it; no rule lives here.
 
-Everything is kept in memory too, so reading costs nothing; every change goes to the file in one transaction first
-(``synchronous = FULL``: it survives a power cut), then to memory.
+Everything is kept in memory too, so reading costs nothing; a transaction that the disk refuses (``synchronous = FULL``:
+one that it took survives a power cut) is undone in both.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +16,7 @@ from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from core_agent.errors import RecordFailed, StateError
 from core_agent.fleet import Burst, Changes, Node
+from core_agent.roll import Roll
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -29,12 +32,12 @@ CREATE TABLE burst (one INTEGER PRIMARY KEY CHECK (one = 1), level_percent INTEG
 
 
 class State:
-    """The open records. ``nodes``, ``generations`` and ``burst`` are read by everybody, written by ``commit`` alone."""
+    """The open records. ``nodes``, ``generations`` and ``burst`` are read by everybody, written by ``record`` alone."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self.nodes: dict[InstanceId, Node] = {}
+        self.nodes = Roll()
         self.generations: dict[GroupName, int] = {}
         self.burst = Burst(level_percent=0, reason=Reason("unset"))
 
@@ -44,10 +47,9 @@ class State:
         if path.exists():
             raise StateError(f"creating {path}: there are records already")
         connection = _connect(path)
-        with connection:
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute("INSERT INTO burst VALUES (1, ?, ?)", (burst.level_percent, burst.reason))
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+        connection.execute("INSERT INTO burst VALUES (1, ?, ?)", (burst.level_percent, burst.reason))
+        connection.execute("COMMIT")
         connection.close()
         return cls.open(path)
 
@@ -75,7 +77,7 @@ class State:
             "SELECT instance, grp, lifecycle, since, phase, hold, address, public_key, wants_ready, removing FROM nodes"
         )
         try:
-            self.nodes = {row[0]: _node(row) for row in rows}
+            self.nodes = Roll(_node(row) for row in rows)
         except ValueError as error:
             raise StateError(f"opening {self._path}: the records are damaged: {error}") from None
         self.generations = {
@@ -85,22 +87,46 @@ class State:
         level, reason = self._connection.execute("SELECT level_percent, reason FROM burst").fetchone()
         self.burst = Burst(level_percent=level, reason=Reason(reason))
 
-    def commit(self, changes: Changes) -> None:
-        """Make ``changes`` durable, then visible. Raises ``RecordFailed`` and changes nothing when the disk refuses."""
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything that is recorded inside durable at the end, or nothing of it.
+
+        Raises ``RecordFailed`` when the disk refuses; the records are then as they were before.
+        """
+        try:
+            self._connection.execute("BEGIN")
+            yield
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise RecordFailed(f"writing {self._path}: {error}") from None
+        except BaseException:
+            self._undo()
+            raise
+
+    def record(self, changes: Changes) -> None:
+        """Take ``changes`` over, inside a ``transaction``."""
         if changes.empty:
             return
-        try:
-            with self._connection:
-                self._write(changes)
-        except sqlite3.Error as error:
-            raise RecordFailed(f"writing {self._path}: {error}") from None
+        self._write(changes)
         for instance in changes.forgotten:
-            del self.nodes[instance]
-        self.nodes.update({node.instance: node for node in changes.nodes})
+            self.nodes.forget(instance)
+        for node in changes.nodes:
+            self.nodes.put(node)
         if changes.generation is not None:
             self.generations[changes.generation[0]] = changes.generation[1]
         if changes.burst is not None:
             self.burst = changes.burst
+
+    def commit(self, changes: Changes) -> None:
+        """Make ``changes`` durable, in a transaction of their own. Raises ``RecordFailed``."""
+        with self.transaction():
+            self.record(changes)
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        self._load()
 
     def _write(self, changes: Changes) -> None:
         execute, many = self._connection.execute, self._connection.executemany
@@ -121,7 +147,7 @@ class State:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # One lock in the agent guards every use, so the connection may cross its threads.
-    connection = sqlite3.connect(path, check_same_thread=False)
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from core_agent.errors import RuntimeApiError
-from core_agent.haproxy.facts import BackendFacts, commands, parse
+from core_agent.haproxy import facts
+from core_agent.haproxy.facts import BackendFacts, Reading
 from core_agent.haproxy.options import declaration
 from core_agent.haproxy.plan import (
     AddServer,
@@ -24,35 +26,46 @@ from core_agent.haproxy.runtime import RuntimeSession
 _NOT_YET = "Server still has connections attached to it, cannot remove it."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The steps that took effect, and what was read after them."""
+
+    done: tuple[Step, ...]
+    reading: Reading
+
+
 def read(path: Path, *, backend: str, frontend: str) -> BackendFacts:
     """Return what the backend has now. Raises ``RuntimeApiError`` when HAProxy does not answer."""
     with RuntimeSession(path) as session:
-        state, stat, frontend_stat = session.run(commands(backend, frontend))
-    return parse(state, stat, frontend_stat)
+        state, stat, frontend_stat = session.run(facts.whole(backend, frontend))
+    return facts.parse(state, stat, frontend_stat)
 
 
-def carry_out(path: Path, steps: Sequence[Step], *, backend: str, port: int) -> None:
-    """Apply ``steps`` in order over one connection; raises ``RuntimeApiError`` for the first that HAProxy refuses.
+def carry_out(
+    path: Path, steps: Sequence[Step], *, watch: Collection[int], backend: str, frontend: str, port: int
+) -> Answers:
+    """Apply ``steps`` in order, then read the counters of the servers with the ids ``watch``, over one connection.
 
-    A deletion that must wait for connections to close is no error: planning again yields it again.
+    A deletion that must wait for connections to close is no error: it is not among the steps that are done, and
+    planning again yields it again. Raises ``RuntimeApiError`` for the first step that HAProxy refuses.
     """
-    if not steps:
-        return
     lines = [line(step, backend=backend, port=port) for step in steps]
     with RuntimeSession(path) as session:
-        answers = session.run(lines)
-    for step, sent, answer in zip(steps, lines, answers, strict=True):
-        wanted = _answer(step)
-        if answer != wanted and not (isinstance(step, DeleteServer) and answer == _NOT_YET):
+        answers = session.run([*lines, *facts.partial(backend, frontend, watch)])
+    done = []
+    for step, sent, answer in zip(steps, lines, answers, strict=False):
+        if answer == _answer(step):
+            done.append(step)
+        elif not (isinstance(step, DeleteServer) and answer == _NOT_YET):
             raise RuntimeApiError(f"changing backend {backend}", sent, answer)
+    return Answers(done=tuple(done), reading=facts.parse_part(answers[len(lines) :]))
 
 
 def line(step: Step, *, backend: str, port: int) -> str:
     """Return the runtime command of ``step``. Names and addresses are of types that hold no special character."""
     match step:
         case AddServer(server=server):
-            options = declaration(server.address, port, weight=server.weight, maxconn=server.maxconn)
-            command = f"add server {backend}/{server.name} {options}"
+            command = f"add server {backend}/{server.name} {declaration(server, port)}"
         case StartChecks(name=name):
             command = f"enable health {backend}/{name}"
         case SetWeight(name=name, weight=weight):

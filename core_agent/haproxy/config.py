@@ -1,4 +1,4 @@
-"""The text of ``haproxy.cfg`` from the settings and the desired servers; pure: the file says what the process runs.
+"""The text of ``haproxy.cfg`` from the settings, the level and the servers; pure: the file says what the process runs.
 
 The backend is core-first: one ``use-server`` rule per core server takes a request while that server has a free slot;
 only the rest is shared among all by ``leastconn`` and weight. docs/decisions/0003 has the reasons and the measurements.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from core_agent.desired import Mode, Server
+from core_agent.fleet import Burst
 from core_agent.haproxy.options import CHECK, WATCH, declaration
 from core_agent.paths import AGENT_USER, HAPROXY_SOCKET
 from settings import Settings
@@ -19,6 +20,7 @@ FRONTEND = "fe_web"
 
 _HEAD = """\
 # Written by the drawbridge agent from /etc/drawbridge/drawbridge.toml and its records; edits are overwritten.
+# burst level {level} %: {reason}
 global
     log /dev/log local0
     user haproxy
@@ -58,8 +60,18 @@ backend {backend}
 """
 
 
-def render(settings: Settings, servers: Iterable[Server]) -> str:
+def render(settings: Settings, burst: Burst, servers: Iterable[Server]) -> str:
     """Return the whole file; ``servers`` are the burst servers, the core's own come from ``settings``."""
+    port = settings.application.port
+    return head(settings, burst) + "".join(line(server, port) for server in sorted(servers, key=_by_name))
+
+
+def _by_name(server: Server) -> str:
+    return server.name
+
+
+def head(settings: Settings, burst: Burst) -> str:
+    """Return the file down to the core's own servers; the burst servers follow, a line each."""
     text = _HEAD.format(
         global_maxconn=8000,
         socket=HAPROXY_SOCKET,
@@ -69,13 +81,19 @@ def render(settings: Settings, servers: Iterable[Server]) -> str:
         backend=BACKEND,
         health_path=settings.frontend.health_path,
         health_host=settings.frontend.health_host,
+        level=burst.level_percent,
+        reason=burst.reason,
     )
     rules = [_rule(server) for server in settings.core.servers]
     core = [_core_server(server) for server in settings.core.servers]
-    burst = [
-        _burst_server(server, settings.application.port) for server in sorted(servers, key=lambda server: server.name)
-    ]
-    return text + "".join(f"    {line}\n" for line in [*rules, *core, *burst])
+    return text + "".join(f"    {line}\n" for line in [*rules, *core])
+
+
+def line(server: Server, port: int) -> str:
+    """Return the line of one burst server."""
+    # Draining ones come back closed after a restart: their connections ended with the old process anyway.
+    disabled = "" if server.mode is Mode.READY else " disabled"
+    return f"    server {server.name} {declaration(server, port)}{disabled}\n"
 
 
 def _rule(server: CoreServer) -> str:
@@ -87,10 +105,3 @@ def _rule(server: CoreServer) -> str:
 
 def _core_server(server: CoreServer) -> str:
     return f"server {server.name} {server.address}:{server.port} {CHECK} weight 1 maxconn {server.maxconn} {WATCH}"
-
-
-def _burst_server(server: Server, port: int) -> str:
-    options = declaration(server.address, port, weight=server.weight, maxconn=server.maxconn)
-    # Draining ones come back closed after a restart: their connections ended with the old process anyway.
-    disabled = "" if server.mode is Mode.READY else " disabled"
-    return f"server {server.name} {options}{disabled}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core_agent.desired import Server
+
 # Measured (docs/decisions): without the pool options 2.6 gives dynamic servers no connection pool, which costs a new
 # TCP connection across the WAN per request; a server that fails at layer 4 is out at once, not after two checks.
 CHECK = "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 2"
@@ -9,6 +11,7 @@ WATCH = "observe layer4 error-limit 3 on-error mark-down on-marked-down shutdown
 POOL = "pool-max-conn -1 pool-purge-delay 5s"
 
 
-def declaration(address: str, port: int, *, weight: int, maxconn: int) -> str:
+def declaration(server: Server, port: int) -> str:
     """Return what follows a burst server's name, in ``add server`` and in the file alike."""
-    return f"{address}:{port} {CHECK} weight {weight} maxconn {maxconn} {POOL} {WATCH}"
+    where = f"{server.address}:{port} id {server.id}"
+    return f"{where} {CHECK} weight {server.weight} maxconn {server.maxconn} {POOL} {WATCH}"

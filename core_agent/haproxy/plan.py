@@ -1,12 +1,13 @@
-"""The steps from the servers there are to the servers there should be, as data; pure, add before remove.
+"""The steps from the servers there are to those there should be, and what they lead to; pure, add before remove.
 
 Only servers named like nodes are the agent's; the core's own and any other server of the backend are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from core_agent.desired import Mode, Server
 from core_agent.haproxy.facts import ServerFacts
@@ -107,9 +108,12 @@ def _changes(server: Server, found: ServerFacts) -> list[Step]:
         steps.append(SetWeight(name=server.name, weight=server.weight))
     if found.maxconn != server.maxconn:
         steps.append(SetMaxconn(name=server.name, maxconn=server.maxconn))
-    unproven = found.mode is Mode.MAINT and server.mode is Mode.READY and not found.healthy
-    if found.mode is not server.mode and not unproven:
-        steps.append(SetMode(name=server.name, mode=server.mode))
+    # A server that took requests is closed by draining: maintenance would cut them off and pause its check.
+    drains = server.mode is Mode.MAINT and found.mode is not Mode.MAINT
+    mode = Mode.DRAIN if drains else server.mode
+    unproven = found.mode is Mode.MAINT and mode is Mode.READY and not found.healthy
+    if found.mode is not mode and not unproven:
+        steps.append(SetMode(name=server.name, mode=mode))
     return steps
 
 
@@ -118,3 +122,46 @@ def _removal(found: ServerFacts) -> list[Step]:
     if found.busy:
         steps.append(EndSessions(name=found.name))
     return [*steps, DeleteServer(name=found.name)]
+
+
+def closes(step: Step) -> TypeGuard[SetMode | DeleteServer]:
+    """Return whether ``step`` takes a server away from new requests."""
+    return isinstance(step, DeleteServer) or (isinstance(step, SetMode) and step.mode is not Mode.READY)
+
+
+def after(facts: dict[str, ServerFacts], steps: Sequence[Step], *, port: int) -> None:
+    """Bring ``facts`` to what they are once ``steps`` have been carried out; a check's result comes by itself."""
+    for step in steps:
+        match step:
+            case AddServer(server=server):
+                facts[server.name] = _new(server, port)
+            case StartChecks(name=name):
+                facts[name] = replace(facts[name], checking=True)
+            case SetWeight(name=name, weight=weight):
+                facts[name] = replace(facts[name], weight=weight)
+            case SetMaxconn(name=name, maxconn=maxconn):
+                facts[name] = replace(facts[name], maxconn=maxconn)
+            case SetMode(name=name, mode=mode):
+                # Maintenance pauses the check; only what opens the server again resumes it.
+                facts[name] = replace(facts[name], mode=mode, checking=mode is not Mode.MAINT)
+            case EndSessions():
+                pass
+            case DeleteServer(name=name):
+                del facts[name]
+
+
+def _new(server: Server, port: int) -> ServerFacts:
+    return ServerFacts(
+        name=server.name,
+        id=server.id,
+        address=server.address,
+        port=port,
+        mode=Mode.MAINT,
+        checking=False,
+        check="",
+        up=False,
+        weight=server.weight,
+        maxconn=server.maxconn,
+        busy=0,
+        queue=0,
+    )

@@ -21,7 +21,8 @@ def check(loaded: Settings) -> None:
     """Let HAProxy judge the file that these settings make. Raises ``CommandFailed`` with its words, ``StateError``."""
     with tempfile.TemporaryDirectory(prefix="drawbridge-") as folder:
         draft = Path(folder) / paths.HAPROXY_CFG.name
-        draft.write_text(config.render(loaded, records.servers(loaded)))
+        wanted = records.desired(loaded)
+        draft.write_text(config.render(loaded, wanted.burst, wanted.servers.values()))
         check_haproxy(draft)
 
 
@@ -33,5 +34,6 @@ def write(loaded: Settings) -> None:
     former = ownership.read(paths.HAPROXY_CFG)
     if former and not former.startswith(_OURS):
         print(f"  keeping the former file as {ownership.keep(paths.HAPROXY_CFG)}")
-    Host(loaded, haproxy_cfg=paths.HAPROXY_CFG).write_servers(records.servers(loaded))
+    wanted = records.desired(loaded)
+    Host(loaded, haproxy_cfg=paths.HAPROXY_CFG).write_servers(wanted.servers, wanted.burst)
     ownership.give(paths.HAPROXY_CFG, 0o644)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 
+from core_agent.contract.messages import Hold
 from core_agent.desired import Peer
 from core_agent.errors import StateError
 from core_agent.wireguard.facts import PeerFacts
@@ -19,38 +19,39 @@ MARK = "# --- peers below are written by the drawbridge agent; edits are overwri
 _HEADER = re.compile(r"^\[(\w+)\]\s*$", re.MULTILINE)
 _SAVE_CONFIG = re.compile(r"^\s*SaveConfig\s*=\s*true", re.MULTILINE | re.IGNORECASE)
 _ENDPOINT = re.compile(r"^PublicKey = (\S+)\nAllowedIPs = \S+\nEndpoint = (\S+)$", re.MULTILINE)
-_NODE = re.compile(r"^# node (\S+)$", re.MULTILINE)
+_NODE = re.compile(r"^# node (\S+)", re.MULTILINE)
 
 
-def render(current: str, peers: Iterable[Peer], endpoints: Mapping[str, str], *, network: IPv4Network) -> str:
-    """Return ``current`` with its own part untouched and exactly ``peers`` below the mark. Raises ``StateError``.
+def head(current: str, *, network: IPv4Network) -> str:
+    """Return the operator's part of ``current`` as it is, and the mark below which the agent writes.
 
-    A peer's endpoint, where ``endpoints`` has one by its key, is written too: after a restart the core then opens the
-    tunnel itself with its first health check; a node would notice only when its session is two minutes old.
+    A peer of an operator's that lies inside the tunnel's ``network`` is the agent's, and is left out. Raises
+    ``StateError`` when this is no configuration that can be kept.
     """
-    head = current.split(MARK, maxsplit=1)[0]
-    if not re.search(r"^\[Interface\]\s*$", head, re.MULTILINE):
+    own = current.split(MARK, maxsplit=1)[0]
+    if not re.search(r"^\[Interface\]\s*$", own, re.MULTILINE):
         raise StateError("reading wg0.conf: wanted an [Interface] section, found none; the file was left as it is")
-    if _SAVE_CONFIG.search(head):
+    if _SAVE_CONFIG.search(own):
         raise StateError("reading wg0.conf: found SaveConfig = true, which would undo the agent's work; take it out")
-    starts = [match.start() for match in _HEADER.finditer(head)] + [len(head)]
-    kept = head[: starts[0]] + "".join(
+    starts = [match.start() for match in _HEADER.finditer(own)] + [len(own)]
+    kept = own[: starts[0]] + "".join(
         section
         for start, end in itertools.pairwise(starts)
-        if not (section := head[start:end]).startswith("[Peer]") or not _owned_section(section, network)
+        if not (section := own[start:end]).startswith("[Peer]") or not _owned_section(section, network)
     )
-    rendered = "".join(_section(peer, endpoints.get(peer.public_key)) for peer in sorted(peers, key=_by_instance))
-    return f"{kept.rstrip()}\n\n{MARK}\n{rendered}"
+    return f"{kept.rstrip()}\n\n{MARK}\n"
 
 
-def _by_instance(peer: Peer) -> str:
-    return peer.instance
+def section(peer: Peer, endpoint: str | None) -> str:
+    """Return what the file says of ``peer``, with all that its record could be rebuilt from.
 
-
-def _section(peer: Peer, endpoint: str | None) -> str:
+    The endpoint, where one is known, is written too: after a restart the core then opens the tunnel itself with its
+    first health check; a node would notice only when its session is two minutes old.
+    """
+    held = "" if peer.hold is Hold.NONE else f", held {peer.hold}"
     lines = [
         "",
-        f"# node {peer.instance}",
+        f"# node {peer.instance} of {peer.group}{held}",
         "[Peer]",
         f"PublicKey = {peer.public_key}",
         f"AllowedIPs = {peer.address}/32",

@@ -1,12 +1,12 @@
-"""The steps from the peers there are to the peers there should be; pure, add before remove.
+"""The steps from the peers there are to the peers there should be, and what they lead to; pure, add before remove.
 
 Only peers whose allowed IPs all lie inside the tunnel's network are the agent's: an operator's own peer is left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_network
 from types import MappingProxyType
 
@@ -53,6 +53,17 @@ def plan(
         RemovePeer(public_key=key) for key, peer in facts.items() if key not in desired and owned(peer, network)
     )
     return sets + removes
+
+
+def after(facts: dict[str, PeerFacts], steps: Sequence[Step]) -> None:
+    """Bring ``facts`` to what they are once ``steps`` have been carried out."""
+    for step in steps:
+        if isinstance(step, RemovePeer):
+            facts.pop(step.public_key, None)
+            continue
+        known = facts.get(step.public_key) or PeerFacts(allowed_ips=(), handshake_at=0)
+        endpoint = step.endpoint or known.endpoint
+        facts[step.public_key] = replace(known, allowed_ips=(f"{step.address}/32",), endpoint=endpoint)
 
 
 def owned(peer: PeerFacts, network: IPv4Network) -> bool:

@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from core_agent.desired import Mode, Peer, Server
 from core_agent.errors import CommandFailed, RuntimeApiError
+from core_agent.fleet import Burst
 from core_agent.haproxy import plan as haproxy_plan
-from core_agent.haproxy.facts import BackendFacts, ServerFacts
+from core_agent.haproxy.apply import Answers
+from core_agent.haproxy.facts import BackendFacts, Counters, Reading, ServerFacts
 from core_agent.host import Host
 from core_agent.wireguard import plan as wireguard_plan
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
@@ -35,6 +37,7 @@ class FakeHost(Host):
         self.servers: dict[str, ServerFacts] = {
             server.name: ServerFacts(
                 name=server.name,
+                id=number,
                 address=str(server.address),
                 port=server.port,
                 mode=Mode.READY,
@@ -46,11 +49,13 @@ class FakeHost(Host):
                 busy=0,
                 queue=0,
             )
-            for server in settings.core.servers
+            for number, server in enumerate(settings.core.servers, start=1)
         }
-        self.filed_peers: tuple[str, ...] = ()
+        self.filed_peers: dict[str, str] = {}
         self.endpoints: dict[str, str] = {}
-        self.filed_servers: tuple[str, ...] = ()
+        self.filed_servers: dict[str, str] = {}
+        self._known_peers: dict[str, str] | None = None
+        self._known_servers: dict[str, str] | None = None
         self.wireguard_down = self.haproxy_down = False
         self.stuck: set[str] = set()
         self.effects = 0
@@ -72,34 +77,63 @@ class FakeHost(Host):
 
     def set_peers(self, steps: Sequence[wireguard_plan.Step]) -> None:
         """Apply in order."""
+        if self.wireguard_down:
+            raise CommandFailed("setting peers of wg0", "wg", 1, "No such device")
         for step in steps:
             self._effect()
             self._set_peer(step)
 
-    def change_servers(self, steps: Sequence[haproxy_plan.Step]) -> None:
-        """Apply in order."""
+    def change_servers(self, steps: Sequence[haproxy_plan.Step], watch: Collection[int]) -> Answers:
+        """Apply in order, then tell the counters of those watched."""
+        if self.haproxy_down:
+            raise RuntimeApiError("opening /run/haproxy/admin.sock", "connect", "No such file or directory")
+        done = []
         for step in steps:
             self._effect()
-            self._change_server(step)
+            if self._change_server(step):
+                done.append(step)
+        rows = {"BACKEND": Counters(check="", up=True, maxconn=0, busy=0, queue=0)}
+        rows |= {
+            server.name: Counters(
+                check=server.check, up=server.up, maxconn=server.maxconn, busy=server.busy, queue=server.queue
+            )
+            for server in self.servers.values()
+            if server.id in watch
+        }
+        return Answers(done=tuple(done), reading=Reading(servers=rows, queue=0, requests_total=0))
 
-    def write_peers(self, peers: Collection[Peer], seen: Mapping[str, PeerFacts]) -> Mapping[str, str]:
+    def known_endpoints(self) -> dict[str, str]:
+        """What wg0.conf has."""
+        return dict(self.endpoints)
+
+    def write_peers(
+        self, peers: Mapping[str, Peer], endpoints: Mapping[str, str], gone: Collection[str] | None = None
+    ) -> bool:
         """Remember what wg0.conf would say; a file that says so already is not written."""
-        self.endpoints |= {key: peer.endpoint for key, peer in seen.items() if peer.endpoint is not None}
-        text = tuple(sorted(f"{peer.instance} {peer.address}" for peer in peers))
-        if text != self.filed_peers:
+        self.endpoints = dict(endpoints)
+        lines = {name: f"{peer.address} of {peer.group}, {peer.hold}" for name, peer in peers.items()}
+        after = _merged(self._known_peers or {}, lines, gone)
+        meddled = self._meddled(self.filed_peers, self._known_peers)
+        if after != self.filed_peers:
             self._effect()
-            self.filed_peers = text
-        return self.endpoints
+        self.filed_peers = self._known_peers = after
+        return meddled
 
-    def write_servers(self, servers: Collection[Server]) -> None:
+    def write_servers(self, servers: Mapping[str, Server], burst: Burst, gone: Collection[str] | None = None) -> bool:
         """Remember what haproxy.cfg would say; HAProxy refuses a file that names two servers alike."""
-        names = [*(server.name for server in self._settings.core.servers), *(server.name for server in servers)]
-        if len(set(names)) != len(names):
+        lines = {name: f"{s.address} id {s.id} {s.mode} {s.weight} {s.maxconn}" for name, s in servers.items()}
+        after = {**_merged(self._known_servers or {}, lines, gone), "": f"{burst.level_percent} % {burst.reason}"}
+        if any(server.name in after for server in self._settings.core.servers):
             raise CommandFailed("checking .haproxy.cfg.new", "haproxy", 1, "another server has that name")
-        text = tuple(sorted(f"{server.name} {server.address} {server.mode}" for server in servers))
-        if text != self.filed_servers:
+        meddled = self._meddled(self.filed_servers, self._known_servers)
+        if after != self.filed_servers:
             self._effect()
-            self.filed_servers = text
+        self.filed_servers = self._known_servers = after
+        return meddled
+
+    @staticmethod
+    def _meddled(now: Mapping[str, str], known: Mapping[str, str] | None) -> bool:
+        return known is not None and now != known
 
     # --- the model --------------------------------------------------------------------------------------------------
 
@@ -119,13 +153,17 @@ class FakeHost(Host):
             case wireguard_plan.RemovePeer():
                 del self.peers[step.public_key]
 
-    def _change_server(self, step: haproxy_plan.Step) -> None:  # noqa: C901 - one case per kind of step
+    def _change_server(self, step: haproxy_plan.Step) -> bool:  # noqa: C901 - one case per kind of step
+        """Apply one step; return whether it took effect."""
         match step:
             case haproxy_plan.AddServer(server=server):
                 if server.name in self.servers or server.weight < 1:
                     raise RuntimeApiError("faking", f"add server {server.name}", "already exists or weight 0")
+                if any(other.id == server.id for other in self.servers.values()):
+                    raise RuntimeApiError("faking", f"add server {server.name}", "this id is taken")
                 self.servers[server.name] = ServerFacts(
                     name=server.name,
+                    id=server.id,
                     address=server.address,
                     port=PORT,
                     mode=Mode.MAINT,
@@ -144,15 +182,18 @@ class FakeHost(Host):
             case haproxy_plan.SetMaxconn(name=name, maxconn=maxconn):
                 self._change(name, maxconn=maxconn)
             case haproxy_plan.SetMode(name=name, mode=mode):
-                self._change(name, mode=mode)
+                # Maintenance pauses the check, and opening or draining resumes it.
+                self._change(name, mode=mode, checking=mode is not Mode.MAINT)
             case haproxy_plan.EndSessions(name=name):
                 self._change(name, busy=0)
             case haproxy_plan.DeleteServer(name=name):
                 server_facts = self.servers[name]
                 if server_facts.mode is not Mode.MAINT:
                     raise RuntimeApiError("faking", f"del server {name}", "Only servers in maintenance mode …")
-                if not server_facts.busy and name not in self.stuck:  # 2.6 keeps one with idle connections
-                    del self.servers[name]
+                if server_facts.busy or name in self.stuck:  # 2.6 keeps one with idle connections
+                    return False
+                del self.servers[name]
+        return True
 
     def _change(self, name: str, **changes: object) -> None:
         self.servers[name] = replace(self.servers[name], **changes)  # type: ignore[arg-type]  # one known field each
@@ -184,3 +225,9 @@ class FakeHost(Host):
             if s.name not in core
         ]
         return "\n".join([*peers, *servers])
+
+
+def _merged(filed: Mapping[str, str], lines: Mapping[str, str], gone: Collection[str] | None) -> dict[str, str]:
+    if gone is None:
+        return dict(lines)
+    return {name: text for name, text in {**filed, **lines}.items() if name not in gone}

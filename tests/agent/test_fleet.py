@@ -11,7 +11,7 @@ from core_agent.contract.messages import FactsReport, Hold, NodeReport, Phase, R
 from core_agent.contract.names import GroupName, InstanceId
 from core_agent.errors import Refused
 from core_agent.fleet import Observation, advance
-from tests.agent.core_under_test import Core, key
+from tests.agent.core_under_test import Core
 
 
 def test_a_node_goes_the_whole_way_in(core: Core) -> None:
@@ -26,23 +26,22 @@ def test_a_node_goes_the_whole_way_in(core: Core) -> None:
         "203.0.113.10:51820",
     )
     assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 maint weight 28 maxconn 28"
-    core.host.handshake(key(1), int(core.now))
     core.host.checked("i-1")
-    assert (core.host.filed_peers, core.host.filed_servers) == (("i-1 10.100.0.2",), ("i-1 10.100.0.2 maint",))
+    assert core.host.filed_peers == {"i-1": "10.100.0.2 of eu-north-1/drawbridge-edge, none"}
+    assert core.host.filed_servers["i-1"] == "10.100.0.2 id 1002 maint 28 28"
     answer = core.ready("i-1")
     assert isinstance(answer, NodeReport)
     assert (answer.phase, answer.server) == (Phase.ACTIVE, "ready")
     assert core.host.text() == "peer 10.100.0.2/32\nserver i-1 10.100.0.2 ready weight 28 maxconn 28"
-    assert core.host.filed_servers == ("i-1 10.100.0.2 ready",)
+    assert core.host.filed_servers["i-1"] == "10.100.0.2 id 1002 ready 28 28"
 
 
-@pytest.mark.parametrize("lacks", ["handshake", "check", "word"])
-def test_a_node_opens_only_when_word_handshake_and_check_agree(core: Core, lacks: str) -> None:
-    """Any one of the three missing keeps it closed; the third arriving opens it without another message."""
+@pytest.mark.parametrize("lacks", ["check", "word"])
+def test_a_node_opens_only_when_word_and_check_agree(core: Core, lacks: str) -> None:
+    """Either missing keeps it closed; its arriving opens it without another message."""
     core.sync(i_1="joining")
     core.enroll("i-1", 1)
     events: dict[str, Callable[[], object]] = {
-        "handshake": lambda: core.host.handshake(key(1), int(core.now)),
         "check": lambda: core.host.checked("i-1"),
         "word": lambda: core.ready("i-1"),
     }
@@ -57,10 +56,9 @@ def test_a_node_opens_only_when_word_handshake_and_check_agree(core: Core, lacks
 
 
 def test_a_serving_seat_needs_no_word(core: Core) -> None:
-    """A node that the cloud already counts as serving opens on handshake and check alone, as after a core's rebuild."""
+    """A node that the cloud already counts as serving opens on its check alone, as after a core's rebuild."""
     core.sync(i_1="serving")
     core.enroll("i-1", 1)
-    core.host.handshake(key(1), int(core.now))
     core.host.checked("i-1")
     core.agent.tick()
     assert core.phases() == {"i-1": "active"}
@@ -97,7 +95,7 @@ def test_an_idle_server_that_is_still_open_is_not_drained(core: Core) -> None:
     core.host.busy("i-1", 1)
     core.sync(i_1="leaving")
     limits = core.agent._limits
-    still_open = Observation(handshake=True, check=True, server=True, closed=False, busy=0)
+    still_open = Observation(check=True, server=True, closed=False, busy=0)
     assert advance(core.state.nodes, {InstanceId("i-1"): still_open}, limits=limits, now=core.now).empty
     closed = replace(still_open, closed=True)
     (node,) = advance(core.state.nodes, {InstanceId("i-1"): closed}, limits=limits, now=core.now).nodes
@@ -240,11 +238,10 @@ def test_a_rested_node_proves_itself_anew(core: Core) -> None:
     core.host.checked("i-1", "L4TOUT")
     report = core.sync(i_1="joining")
     assert [n.phase for n in report.nodes] == [Phase.ENROLLED]
-    core.host.checked("i-1")
     core.ready("i-1")
-    assert core.phases() == {"i-1": "enrolled"}, "its handshake is an hour old"
-    core.host.handshake(key(1), int(core.now))
-    core.agent.tick()
+    assert core.phases() == {"i-1": "enrolled"}
+    core.host.checked("i-1")
+    core.agent.advance()
     assert core.phases() == {"i-1": "active"}
 
 

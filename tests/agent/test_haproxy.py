@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from core_agent.contract.names import Reason
 from core_agent.desired import Mode, Server
 from core_agent.errors import CommandFailed, UnreadableFacts
 from core_agent.files import replace as replace_file
+from core_agent.fleet import Burst
 from core_agent.haproxy.apply import line
 from core_agent.haproxy.config import render
 from core_agent.haproxy.facts import ServerFacts, parse
@@ -32,13 +34,14 @@ KEPT = frozenset({"no-primary"})
 
 
 def _server(**changes: object) -> Server:
-    server = Server(name="i-1", address="10.100.0.2", mode=Mode.READY, weight=28, maxconn=28)
+    server = Server(name="i-1", id=1002, address="10.100.0.2", mode=Mode.READY, weight=28, maxconn=28)
     return replace(server, **changes)  # type: ignore[arg-type]  # one known field each
 
 
 def _facts(**changes: object) -> ServerFacts:
     facts = ServerFacts(
         name="i-1",
+        id=1002,
         address="10.100.0.2",
         port=8080,
         mode=Mode.READY,
@@ -118,7 +121,7 @@ def test_commands_are_what_haproxy_documents() -> None:
         line(step, backend="web_nodes", port=8080)
         for step in (AddServer(server=_server()), StartChecks(name="i-1"), DeleteServer(name="i-1"))
     ]
-    assert lines[0].startswith("add server web_nodes/i-1 10.100.0.2:8080 check inter 1s ")
+    assert lines[0].startswith("add server web_nodes/i-1 10.100.0.2:8080 id 1002 check inter 1s ")
     assert "weight 28 maxconn 28 pool-max-conn -1 pool-purge-delay 5s observe layer4" in lines[0]
     assert lines[1:] == ["enable health web_nodes/i-1", "del server web_nodes/i-1"]
 
@@ -150,8 +153,11 @@ def test_the_file_passes_haproxys_own_check(tmp_path: Path) -> None:
     """With and without burst servers; only the open one is open after a restart."""
     assert shutil.which("haproxy", path="/usr/sbin:/usr/bin"), "wanted haproxy installed: run scripts/packages"
     settings = load(Path("drawbridge.toml"))
-    for servers in ((), (_server(), _server(name="i-2", mode=Mode.MAINT), _server(name="i-3", mode=Mode.DRAIN))):
-        text = render(settings, servers)
+    for servers in (
+        (),
+        (_server(), _server(name="i-2", id=1003, mode=Mode.MAINT), _server(name="i-3", id=1004, mode=Mode.DRAIN)),
+    ):
+        text = render(settings, Burst(level_percent=25, reason=Reason('say "${HOME}" \\')), servers)
         text = text.replace("    user haproxy\n    group haproxy\n", "").replace(" group drawbridge-agent", "")
         path = tmp_path / "haproxy.cfg"
         path.write_text(text)

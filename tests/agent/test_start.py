@@ -8,12 +8,15 @@ import pytest
 
 import settings
 from core_agent import command_line, paths
+from core_agent.contract.names import Reason
 from core_agent.errors import CommandFailed, FileFailed, StateError
 from core_agent.files import replace
+from core_agent.fleet import Burst
 from core_agent.haproxy import config
 from core_agent.host import Host
 from core_agent.wireguard.conf import MARK
 
+CALM = Burst(level_percent=25, reason=Reason("test"))
 CONF = "[Interface]\nPrivateKey = x\n"
 
 
@@ -46,10 +49,10 @@ def test_a_configuration_that_haproxy_refuses_is_never_written(machine: Path, mo
     """The running file stays, the error has HAProxy's own words."""
     cfg = machine / "haproxy.cfg"
     cfg.write_text("what runs\n")
-    monkeypatch.setattr(config, "render", lambda *_: "nonsense\n")
+    monkeypatch.setattr(config, "head", lambda *_: "nonsense\n")
     host = Host(settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=cfg)
     with pytest.raises(CommandFailed, match="unknown keyword 'nonsense'"):
-        host.write_servers(())
+        host.write_servers({}, CALM)
     assert cfg.read_text() == "what runs\n"
 
 
@@ -61,8 +64,8 @@ def test_a_file_in_another_encoding_is_replaced_not_feared(machine: Path, monkey
     host = Host(
         settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=machine / "haproxy.cfg"
     )
-    host.write_servers(())
-    host.write_peers((), {})
+    host.write_servers({}, CALM)
+    host.write_peers({}, {})
     assert b"caf" not in (machine / "haproxy.cfg").read_bytes()
     assert (machine / "wg0.conf").read_bytes().startswith(b"# caf\xe9\n[Interface]")
 

@@ -21,7 +21,7 @@ def test_everything_survives_a_restart(core: Core) -> None:
     core.burst(37)
     before = (dict(core.state.nodes), dict(core.state.generations), core.state.burst)
     core.restart()
-    assert (core.state.nodes, core.state.generations, core.state.burst) == before
+    assert (dict(core.state.nodes), core.state.generations, core.state.burst) == before
 
 
 def test_missing_records_are_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.agent.core_under_test import GROUP, Core, key
 def test_drift_is_repaired_and_a_second_pass_is_empty(core: Core) -> None:
     """A peer taken away, a weight turned and a stranger added by hand: put right, then nothing left to do."""
     core.join(1, 2)
+    core.agent.tick()
     wanted = core.host.text()
     core.host.peers.clear()
     core.restart()
@@ -49,7 +50,7 @@ def test_a_dead_haproxy_keeps_nothing_else_waiting(core: Core) -> None:
     with pytest.raises(RuntimeApiError, match=r"admin\.sock"):
         core.enroll("i-1", 1)
     assert core.host.text() == "peer 10.100.0.2/32"
-    assert core.host.filed_servers == ("i-1 10.100.0.2 maint",)
+    assert core.host.filed_servers["i-1"] == "10.100.0.2 id 1002 maint 28 28"
     core.host.haproxy_down = False
     core.agent.tick()
     assert "server i-1" in core.host.text()
@@ -75,7 +76,7 @@ def test_a_dead_tunnel_keeps_no_server_waiting(core: Core) -> None:
         core.sync(i_1="leaving", i_2="serving")
     assert core.phases() == {"i-1": "gone", "i-2": "active"}
     assert "server i-1" not in core.host.text()
-    assert core.host.filed_peers == ("i-2 10.100.0.3",)
+    assert core.host.filed_peers.keys() == {"i-2"}
     core.host.wireguard_down = False
     core.agent.tick()
     assert list(core.host.peers) == [key(2)]
@@ -87,7 +88,11 @@ def test_a_node_named_like_a_core_server_cannot_be(core: Core) -> None:
         core.sync(no_primary="joining")
     assert (
         plan(
-            {"no-primary": Server(name="no-primary", address="10.100.0.9", mode=Mode.MAINT, weight=1, maxconn=1)},
+            {
+                "no-primary": Server(
+                    name="no-primary", id=1009, address="10.100.0.9", mode=Mode.MAINT, weight=1, maxconn=1
+                )
+            },
             core.host.servers,
             port=8080,
             kept={"no-primary"},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
 
+from core_agent.contract.messages import Hold
 from core_agent.desired import Peer
 from core_agent.errors import StateError, UnreadableFacts
-from core_agent.wireguard.conf import MARK, endpoints_in, nodes_in, render
+from core_agent.wireguard.conf import MARK, endpoints_in, head, nodes_in, section
 from core_agent.wireguard.facts import PeerFacts, parse_dump
 from core_agent.wireguard.plan import RemovePeer, SetPeer, plan
 
@@ -18,7 +20,13 @@ OWN_PEER = "\n[Peer]\n# the office\nPublicKey = b2ZmaWNl\nAllowedIPs = 192.0.2.0
 
 
 def _peer(number: int) -> Peer:
-    return Peer(public_key=f"key{number}", address=f"10.100.0.{number}", instance=f"i-{number}")
+    return Peer(
+        public_key=f"key{number}",
+        address=f"10.100.0.{number}",
+        instance=f"i-{number}",
+        group="eu-north-1/web-edge",
+        hold=Hold.DRAIN if number == 3 else Hold.NONE,
+    )
 
 
 def test_a_dump_is_read() -> None:
@@ -53,7 +61,7 @@ def test_the_plan_adds_mends_and_removes() -> None:
         "office": PeerFacts(allowed_ips=("192.0.2.0/24",), handshake_at=5),
     }
     desired = {f"key{n}": _peer(n) for n in (1, 2, 3)}
-    desired["key1"] = Peer(public_key="key1", address="10.100.0.9", instance="i-1")
+    desired["key1"] = replace(_peer(1), address="10.100.0.9")
     assert plan(desired, facts, network=NETWORK) == (
         SetPeer(public_key="key1", address="10.100.0.9"),
         SetPeer(public_key="key2", address="10.100.0.2"),
@@ -66,17 +74,19 @@ def test_the_file_keeps_the_operators_part_to_the_letter() -> None:
     """Interface and foreign peers stay as they were written; peers of the tunnel above the mark are taken over."""
     known = {"key3": "198.51.100.13:40001"}
     stray = "\n[Peer]\nPublicKey = stray\nAllowedIPs = 10.100.0.77/32\n"
-    text = render(INTERFACE + OWN_PEER + stray, [_peer(3), _peer(2)], known, network=NETWORK)
+    own = head(INTERFACE + OWN_PEER + stray, network=NETWORK)
+    text = own + section(_peer(2), None) + section(_peer(3), known["key3"])
     assert text.startswith(INTERFACE + OWN_PEER)
     assert "stray" not in text
     assert text.endswith(
-        f"{MARK}\n\n# node i-2\n[Peer]\nPublicKey = key2\nAllowedIPs = 10.100.0.2/32\n"
-        "\n# node i-3\n[Peer]\nPublicKey = key3\nAllowedIPs = 10.100.0.3/32\nEndpoint = 198.51.100.13:40001\n"
+        f"{MARK}\n\n# node i-2 of eu-north-1/web-edge\n[Peer]\nPublicKey = key2\nAllowedIPs = 10.100.0.2/32\n"
+        "\n# node i-3 of eu-north-1/web-edge, held drain\n[Peer]\nPublicKey = key3\nAllowedIPs = 10.100.0.3/32\n"
+        "Endpoint = 198.51.100.13:40001\n"
     )
     assert nodes_in(text) == ("i-2", "i-3")
     assert endpoints_in(text) == known
-    assert render(text, [_peer(3), _peer(2)], known, network=NETWORK) == text
-    assert nodes_in(render(text, [], {}, network=NETWORK)) == ()
+    assert head(text, network=NETWORK) == own
+    assert nodes_in(own) == ()
 
 
 @pytest.mark.parametrize(
@@ -86,4 +96,4 @@ def test_the_file_keeps_the_operators_part_to_the_letter() -> None:
 def test_a_file_that_is_none_is_refused(text: str, wanted: str) -> None:
     """Nothing is rendered over a file whose interface could not be kept."""
     with pytest.raises(StateError, match=wanted):
-        render(text, [], {}, network=NETWORK)
+        head(text, network=NETWORK)

@@ -88,10 +88,10 @@ def test_records_that_exist_are_kept_and_given_back(machine: Machine) -> None:
 
 def test_the_servers_are_those_of_the_records(machine: Machine) -> None:
     """None before the first install; afterwards what the agent itself would write, at the level recorded."""
-    assert records.servers(machine.settings()) == ()
+    assert records.desired(machine.settings()).servers == {}
     records.make(machine.settings())
     let_in("i-1")
-    (server,) = records.servers(machine.settings(maxconn="maxconn = 80"))
+    (server,) = records.desired(machine.settings(maxconn="maxconn = 80")).servers.values()
     assert (server.name, server.address, server.maxconn) == ("i-1", "10.100.0.2", 20)
 
 
@@ -100,7 +100,7 @@ def test_records_behind_a_link_are_refused(machine: Machine) -> None:
     elsewhere = machine.root / "elsewhere.db"
     elsewhere.touch(mode=0o600)
     paths.STATE.symlink_to(elsewhere)
-    for act in (records.make, records.servers):
+    for act in (records.make, records.desired):
         with pytest.raises(InstallError, match="found a symbolic link"):
             act(machine.settings())
     assert (elsewhere.stat().st_uid, elsewhere.read_bytes()) == (os.geteuid(), b"")

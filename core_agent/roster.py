@@ -1,0 +1,58 @@
+"""A file of one head and one entry a name, kept in memory so that changing an entry renders no other.
+
+It knows nothing of what the entries say; another hand is noticed by the file's identity, size and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from core_agent import files
+from core_agent.errors import FileFailed
+
+
+class Roster:
+    """The file at ``path``; its entries come in the order of their names."""
+
+    def __init__(self, path: Path, *, mode: int) -> None:
+        self.path = path
+        self._mode = mode
+        self._head = ""
+        self._entries: dict[str, str] = {}
+        self._stamp: tuple[int, ...] | None = None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the file is still the one that was last written or compared here. Raises ``FileFailed``."""
+        return self._stamp is not None and self._stamp == self._stat()
+
+    def write(
+        self, head: str, entries: Mapping[str, str | None], *, whole: bool, check: Callable[[Path], None] | None = None
+    ) -> bool:
+        """Make the file say ``head`` and the entries; return whether another hand had changed it meanwhile.
+
+        ``whole``: these are all entries; otherwise they change the ones there are, and None takes one away. ``check``
+        sees the new file before it counts and may raise. Raises ``FileFailed``; whatever is raised, nothing changed.
+        """
+        merged = entries if whole else {**self._entries, **entries}
+        after = {name: text for name, text in sorted(merged.items()) if text is not None}
+        untouched = self.untouched
+        if head == self._head and after == self._entries and untouched:
+            return False
+        text = head + "".join(after.values())
+        stale = untouched or text != files.read(self.path)
+        if stale:
+            files.replace(self.path, text, mode=self._mode, check=check)
+        meddled = stale and not untouched and self._stamp is not None
+        self._head, self._entries, self._stamp = head, after, self._stat()
+        return meddled
+
+    def _stat(self) -> tuple[int, ...] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise FileFailed(f"reading {self.path}: {error.strerror}") from None
+        return (found.st_ino, found.st_size, found.st_mtime_ns)
