@@ -28,10 +28,11 @@ from core_agent.contract.names import InstanceId
 from core_agent.converge import Converger, Sight
 from core_agent.desired import Desired, Mode, Scope
 from core_agent.errors import DrawbridgeError
-from core_agent.fleet import Burst, Changes, Limits, Observation
+from core_agent.fleet import Limits, Observation
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
 from core_agent.reports import Reporter
+from core_agent.roll import Burst, Changes
 from core_agent.state import State
 from settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import InstanceId
-from core_agent.fleet import Burst, Changes, Node
+from core_agent.roll import Burst, Changes, Node
 from settings import Settings
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from core_agent import files, paths
 from core_agent.desired import Mode, Peer, Server
-from core_agent.fleet import Burst
 from core_agent.haproxy import apply as haproxy_apply
 from core_agent.haproxy import config as haproxy_config
 from core_agent.haproxy.apply import Answers
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.haproxy.plan import Step as ServerStep
 from core_agent.process import run
+from core_agent.roll import Burst
 from core_agent.roster import Roster
 from core_agent.wireguard import apply as wireguard_apply
 from core_agent.wireguard import conf as wireguard_conf

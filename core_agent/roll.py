@@ -1,19 +1,59 @@
-"""Every node on record, found by its instance, its key or its address; it decides nothing about any."""
+"""What is on record: every node, found by its instance, key or address, the level, and changes to both.
+
+It decides nothing about any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
 
-from core_agent.contract.messages import Phase
-from core_agent.contract.names import InstanceId, PublicKey
-
-if TYPE_CHECKING:
-    from core_agent.fleet import Node
+from core_agent.contract.messages import Hold, Lifecycle, Phase
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 
 
-class Roll(Mapping[InstanceId, "Node"]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """The agent's record of one instance. ``since`` is the Unix time in seconds at which its phase began."""
+
+    instance: InstanceId
+    group: GroupName
+    lifecycle: Lifecycle
+    since: float
+    phase: Phase = Phase.SEATED
+    hold: Hold = Hold.NONE
+    address: str | None = None
+    public_key: PublicKey | None = None
+    wants_ready: bool = False
+    removing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """The level in force and who asked for it."""
+
+    level_percent: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a decision wants recorded, in one transaction; empty when nothing changes."""
+
+    nodes: tuple[Node, ...] = ()
+    forgotten: tuple[InstanceId, ...] = ()
+    generation: tuple[GroupName, int] | None = None
+    burst: Burst | None = None
+    missing: tuple[InstanceId, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True when there is nothing to record."""
+        return not (self.nodes or self.forgotten or self.generation or self.burst)
+
+
+class Roll(Mapping[InstanceId, Node]):
     """The nodes by instance id; ``put`` and ``forget`` keep every way to them true."""
 
     def __init__(self, nodes: Iterable[Node] = ()) -> None:

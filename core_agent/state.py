@@ -15,8 +15,7 @@ from typing import Self
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from core_agent.errors import RecordFailed, StateError
-from core_agent.fleet import Burst, Changes, Node
-from core_agent.roll import Roll
+from core_agent.roll import Burst, Changes, Node, Roll
 
 SCHEMA_VERSION = 1
 _SCHEMA = """

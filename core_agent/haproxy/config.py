@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from core_agent.desired import Mode, Server
-from core_agent.fleet import Burst
 from core_agent.haproxy.options import CHECK, WATCH, declaration
 from core_agent.paths import AGENT_USER, HAPROXY_SOCKET
+from core_agent.roll import Burst
 from settings import Settings
 from settings.tables import CoreServer
 

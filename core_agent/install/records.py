@@ -8,8 +8,8 @@ from pathlib import Path
 from core_agent import paths
 from core_agent.contract.names import Reason
 from core_agent.desired import Desired
-from core_agent.fleet import Burst
 from core_agent.install import ownership
+from core_agent.roll import Burst
 from core_agent.state import State
 from settings import Settings
 

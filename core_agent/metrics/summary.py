@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName
 from core_agent.desired import Mode
-from core_agent.fleet import Limits, Node
+from core_agent.fleet import Limits
 from core_agent.haproxy.facts import BackendFacts, ServerFacts
 from core_agent.metrics.text import Distribution
+from core_agent.roll import Node
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 
 # WireGuard gives up a session at this age (REJECT_AFTER_TIME); keepalives renew it about every two minutes.

@@ -21,7 +21,7 @@ from core_agent.contract.messages import (
     TunnelReport,
 )
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
-from core_agent.fleet import Burst
+from core_agent.roll import Burst
 from core_agent.state import State
 from settings import Settings
 from tests.agent.fake_host import FakeHost

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from core_agent.desired import Mode, Peer, Server
 from core_agent.errors import CommandFailed, RuntimeApiError
-from core_agent.fleet import Burst
 from core_agent.haproxy import plan as haproxy_plan
 from core_agent.haproxy.apply import Answers
 from core_agent.haproxy.facts import BackendFacts, Counters, Reading, ServerFacts
 from core_agent.host import Host
+from core_agent.roll import Burst
 from core_agent.wireguard import plan as wireguard_plan
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 from settings import Settings

@@ -12,7 +12,6 @@ from core_agent.contract.names import Reason
 from core_agent.desired import Mode, Server
 from core_agent.errors import CommandFailed, UnreadableFacts
 from core_agent.files import replace as replace_file
-from core_agent.fleet import Burst
 from core_agent.haproxy.apply import line
 from core_agent.haproxy.config import render
 from core_agent.haproxy.facts import ServerFacts, parse
@@ -27,6 +26,7 @@ from core_agent.haproxy.plan import (
     plan,
 )
 from core_agent.host import check_haproxy
+from core_agent.roll import Burst
 from settings import load
 
 CASES = Path(__file__).parent / "cases"

@@ -11,9 +11,9 @@ from core_agent import command_line, paths
 from core_agent.contract.names import Reason
 from core_agent.errors import CommandFailed, FileFailed, StateError
 from core_agent.files import replace
-from core_agent.fleet import Burst
 from core_agent.haproxy import config
 from core_agent.host import Host
+from core_agent.roll import Burst
 from core_agent.wireguard.conf import MARK
 
 CALM = Burst(level_percent=25, reason=Reason("test"))

@@ -10,8 +10,8 @@ import pytest
 from core_agent import paths
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName, InstanceId, PublicKey
-from core_agent.fleet import Changes, Node
 from core_agent.install import InstallError, records
+from core_agent.roll import Changes, Node
 from core_agent.state import State
 from tests.agent.core_under_test import key
 from tests.installer.conftest import AGENT, Machine
