@@ -2,8 +2,8 @@
 
     seated ──enroll──▶ enrolled ──ready, good check──▶ active
        │                   │  ▲                           │
-       └──────leave────────┴──┼──────────leave────────────┤
-                              └─seat serving again─ draining ◀┘ ──empty or late──▶ (removing) ──server gone──▶ gone
+       └──────leave────────┴──┼───────leave───────────────┤
+                              └──seat serving again── draining ──empty or late──▶ (removing) ──server gone──▶ gone
 
 Rule 1: an instance id has at most one address and one key; both stay its own until the quarantine is over.
 Rule 2: a node leaves when the cloud says that *it* is leaving or gone, or an operator does; never for being missing.
