@@ -61,7 +61,7 @@ def sync(nodes: Roll, newest: int, command: SyncFleet, *, limits: Limits, now: f
         return Changes()
     changed: dict[InstanceId, Node] = {}
     free: Iterator[str] | None = None
-    for instance, lifecycle in _unsettled(nodes, command):
+    for instance, lifecycle in nodes.unsettled(command.group, command.seats):
         node = nodes.get(instance)
         if node is not None and node.group != command.group and node.phase is not Phase.GONE:
             raise Refused(
@@ -76,22 +76,6 @@ def sync(nodes: Roll, newest: int, command: SyncFleet, *, limits: Limits, now: f
             changed[instance] = after
     missing = _absent(nodes, command, changed, now)
     return Changes(nodes=tuple(changed.values()), generation=(command.group, command.generation), missing=missing)
-
-
-def _unsettled(nodes: Mapping[InstanceId, Node], command: SyncFleet) -> list[tuple[InstanceId, Lifecycle]]:
-    """Return the seats without those of active nodes that are as the seat says: almost all of a large fleet."""
-    # Looked up once: Python 3.11 takes longer to find a member of an enum than all the rest takes for one seat.
-    group, active, leaving = command.group, Phase.ACTIVE, Lifecycle.LEAVING
-    return [
-        (instance, lifecycle)
-        for instance, lifecycle in command.seats
-        if (node := nodes.get(instance)) is None
-        or node.lifecycle is not lifecycle
-        or node.phase is not active
-        or lifecycle is leaving
-        or node.address is None
-        or node.group != group
-    ]
 
 
 def _seated(node: Node | None, instance: InstanceId, lifecycle: Lifecycle, group: GroupName, now: float) -> Node | None:
@@ -115,17 +99,11 @@ def _seated(node: Node | None, instance: InstanceId, lifecycle: Lifecycle, group
     return replace(node, lifecycle=lifecycle)
 
 
-def _absent(
-    nodes: Mapping[InstanceId, Node],
-    command: SyncFleet,
-    changed: dict[InstanceId, Node],
-    now: float,
-) -> tuple[InstanceId, ...]:
+def _absent(nodes: Roll, command: SyncFleet, changed: dict[InstanceId, Node], now: float) -> tuple[InstanceId, ...]:
     """Let go, into ``changed``, of the group's nodes without a seat that were disowned by name; return the others."""
-    seats = {instance for instance, _ in command.seats}
     declared = set(command.gone)
-    members = [n for instance, n in nodes.items() if instance not in seats and n.group == command.group]
-    absent = [node for node in members if node.phase is not Phase.GONE]
+    unseated = nodes.unseated(command.group, command.seats)
+    absent = [node for node in unseated if node.phase is not Phase.GONE]
     doubtful = [n for n in absent if n.instance not in declared and n.lifecycle is not Lifecycle.LEAVING]
     kept = {node.instance for node in doubtful} if command.override is None else set()
     for node in absent:
@@ -134,7 +112,7 @@ def _absent(
             changed[node.instance] = replace(left, removing=left.phase is Phase.DRAINING)
         elif node.instance not in kept:
             changed[node.instance] = _leaving(node, now)
-    for node in members:  # a removed node that lost its seat may be forgotten in time
+    for node in unseated:  # a removed node that lost its seat may be forgotten in time
         if node.phase is Phase.GONE and node.lifecycle is not Lifecycle.LEAVING:
             changed[node.instance] = replace(node, lifecycle=Lifecycle.LEAVING)
     for instance in [i for i, node in changed.items() if nodes.get(i) == node]:

@@ -65,20 +65,17 @@ class Reporter:
         return node
 
     def _fleet_report(self, command: SyncFleet, changes: Changes, facts: Facts) -> FleetReport:
-        seats = dict(command.seats)
-        # Looked up once, as in ``fleet``: almost every node of a large fleet is passed over here.
-        known, serving, active = self._state.nodes, Lifecycle.SERVING, Phase.ACTIVE
-        nodes = []
-        for instance, lifecycle in seats.items():
+        known, nodes = self._state.nodes, []
+        for instance, lifecycle in known.unsettled(command.group, command.seats):
             node = known.get(instance)
             if node is None:  # it never came this far: as gone as can be
                 nodes.append(_never_seen(instance, command))
-            elif lifecycle is not serving or node.phase is not active:
+            elif lifecycle is not Lifecycle.SERVING or node.phase is not Phase.ACTIVE:
                 nodes.append(self._node_report(node, facts))
         nodes += [
             self._node_report(node, facts)
-            for instance, node in known.items()
-            if instance not in seats and node.group == command.group and node.phase is not Phase.GONE
+            for node in known.unseated(command.group, command.seats)
+            if node.phase is not Phase.GONE
         ]
         newest = self._state.generations.get(command.group, command.generation)
         return FleetReport(

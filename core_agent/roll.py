@@ -6,10 +6,10 @@ It decides nothing about any.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from core_agent.contract.messages import Hold, Lifecycle, Phase
+from core_agent.contract.messages import Hold, Lifecycle, Phase, Seats
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 
 
@@ -60,6 +60,8 @@ class Roll(Mapping[InstanceId, Node]):
         self._nodes: dict[InstanceId, Node] = {}
         self._by_key: dict[PublicKey, InstanceId] = {}
         self._taken: set[int] = set()
+        self._members: dict[GroupName, set[InstanceId]] = {}
+        self._settled: dict[GroupName, set[InstanceId]] = {}
         self.moving: set[InstanceId] = set()
         for node in nodes:
             self.put(node)
@@ -77,6 +79,9 @@ class Roll(Mapping[InstanceId, Node]):
         """Take ``node`` in, in place of what was known of its instance."""
         self.forget(node.instance)
         self._nodes[node.instance] = node
+        self._members.setdefault(node.group, set()).add(node.instance)
+        if node.phase is Phase.ACTIVE and node.lifecycle is Lifecycle.SERVING and node.address is not None:
+            self._settled.setdefault(node.group, set()).add(node.instance)
         if node.public_key is not None:
             self._by_key[node.public_key] = node.instance
         if node.address is not None:
@@ -89,6 +94,8 @@ class Roll(Mapping[InstanceId, Node]):
         node = self._nodes.pop(instance, None)
         if node is None:
             return
+        self._members[node.group].remove(instance)
+        self._settled.get(node.group, set()).discard(instance)
         if node.public_key is not None:
             del self._by_key[node.public_key]
         if node.address is not None:
@@ -98,6 +105,20 @@ class Roll(Mapping[InstanceId, Node]):
     def holder(self, public_key: PublicKey) -> InstanceId | None:
         """Return whose key this is."""
         return self._by_key.get(public_key)
+
+    def unsettled(self, group: GroupName, seats: Seats) -> Seats:
+        """Return ``seats`` without the serving ones of nodes that are on record as active and serving in ``group``.
+
+        Nothing changes for those, and they are almost all of a large fleet.
+        """
+        settled = self._settled.get(group, set())
+        return replace(seats, serving=tuple([one for one in seats.serving if one not in settled]))
+
+    def unseated(self, group: GroupName, seats: Seats) -> list[Node]:
+        """Return the nodes of ``group`` that have none of ``seats``, by instance id."""
+        members = self._members.get(group, set())
+        without = members.difference(seats.joining, seats.serving, seats.resting, seats.leaving)
+        return [self._nodes[instance] for instance in sorted(without)]
 
     def free_addresses(self, network: IPv4Network) -> Iterator[str]:
         """Yield the addresses on no record, lowest first, never the core's own, which is the network's first."""
