@@ -9,7 +9,7 @@ from pathlib import Path
 _SOURCES = Path(__file__).resolve().parents[1]
 _PATTERNS = ("core_agent/**/*.py", "core_agent/system/*", "settings/*.py")
 # The client is the caller's side and needs Fabric; the builder is not needed on a core.
-_LEFT_OUT = {"core_agent/client.py", "core_agent/build.py"}
+_LEFT_OUT = ("core_agent/client/", "core_agent/build.py")
 _STAMP = (1980, 1, 1, 0, 0, 0)
 
 
@@ -17,7 +17,7 @@ def members() -> list[Path]:
     """Return the files that belong in the zipapp, relative to the repository, in a fixed order."""
     package = [path for pattern in _PATTERNS for path in _SOURCES.glob(pattern)]
     names = {path.relative_to(_SOURCES) for path in package if path.is_file() and "__pycache__" not in path.parts}
-    return sorted(name for name in names if name.as_posix() not in _LEFT_OUT)
+    return sorted(name for name in names if not name.as_posix().startswith(_LEFT_OUT))
 
 
 def build(out: Path) -> None:
@@ -31,7 +31,7 @@ def build(out: Path) -> None:
                 archive.writestr(_entry(name.as_posix()), (_SOURCES / name).read_bytes())
             archive.writestr(
                 _entry("__main__.py"),
-                "from core_agent.__main__ import main\nimport sys\n\nsys.exit(main(sys.argv[1:]))\n",
+                "import sys\n\nfrom core_agent.command_line import run\n\nsys.exit(run(sys.argv[1:]))\n",
             )
     draft.chmod(0o755)
     draft.replace(out)

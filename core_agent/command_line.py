@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import NoReturn
 
 import settings
-from core_agent import __version__, paths
+from core_agent import __version__, exposition, paths
 from core_agent.agent import Agent
 from core_agent.errors import DrawbridgeError, StateError
 from core_agent.files import read
@@ -47,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, default=paths.SETTINGS, help="default: %(default)s")
     command.set_defaults(action=_serve)
 
-    command = commands.add_parser("relay", help="pass one request from standard input to the agent (sshd runs this)")
-    command.set_defaults(action=lambda _: 0)
+    command = commands.add_parser("relay", help=f"become {paths.RELAY} (sshd runs this by a former install's rules)")
+    command.set_defaults(action=_relay)
 
     command = commands.add_parser("version", help="print the version")
     command.set_defaults(action=lambda _: print(__version__))
@@ -69,7 +72,16 @@ def _serve(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     loaded = settings.load(options.config)
     agent = Agent(loaded, _state(), Host(loaded))
+    tunnel = loaded.tunnel
+    if tunnel.metrics_port:
+        inside = IPv4Interface((tunnel.core_address, tunnel.network.prefixlen))
+        exposition.serve(agent.metrics, inside, tunnel.metrics_port)
     Server(agent, listen(paths.SOCKET, group=loaded.core.ssh_user)).run()
+
+
+def _relay(_: argparse.Namespace) -> NoReturn:
+    """Serve the connections that sshd let in before it was told of the script, and go on doing so until they end."""
+    os.execv(paths.RELAY, (str(paths.RELAY),))  # noqa: S606 - the script is ours, and there is no shell to go through
 
 
 def _state() -> State:

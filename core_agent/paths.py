@@ -8,6 +8,7 @@ AGENT_USER = "drawbridge-agent"
 INTERFACE = "wg0"
 
 ZIPAPP = Path("/usr/lib/drawbridge/agent.pyz")
+RELAY = Path("/usr/lib/drawbridge/relay")
 SETTINGS = Path("/etc/drawbridge/drawbridge.toml")
 STATE = Path("/var/lib/drawbridge/state.db")
 SOCKET = Path("/run/drawbridge/agent.sock")

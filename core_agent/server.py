@@ -1,7 +1,6 @@
-"""The agent on its Unix socket: one request per connection, read to its end, answered, closed; and the ticker.
+"""The agent on its Unix socket, a thread for each caller, and the ticker; it knows no command.
 
-Protocol: the client writes one document and shuts its side down; the agent writes one reply and closes. systemd may
-hand over the listening socket (sd_listen_fds(3)); otherwise it is made here.
+systemd may hand over the listening socket (sd_listen_fds(3)); otherwise it is made here.
 """
 
 from __future__ import annotations
@@ -13,72 +12,110 @@ import select
 import signal
 import socket
 import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core_agent.agent import Agent
-from core_agent.contract.codec import (
-    MAX_REQUEST_BYTES,
-    FailedReply,
-    RefusedReply,
-    decode_request,
-    encode_reply,
-)
+from core_agent.contract.codec import FailedReply, RefusedReply, decode_request, encode_reply
+from core_agent.contract.messages import Command, Report
+from core_agent.conversation import Conversation
 from core_agent.errors import ContractError, DrawbridgeError, Refused
+from core_agent.turns import Turns
 
 log = logging.getLogger("drawbridge")
 
-_REQUEST_TIMEOUT_S = 15
+# Each caller has one descriptor, and systemd lets a service have 1,024 unless told otherwise.
+_MOST_CALLERS = 500
+# Deep enough for the most nested document that json reads; what is not used costs no memory.
+_STACK_BYTES = 1 << 20
+_FINISH_S = 10.0
 _LISTEN_FD = 3  # SD_LISTEN_FDS_START
 _MOVING_INTERVAL_S, _QUIET_INTERVAL_S, _TROUBLE_INTERVAL_S = 0.25, 2.0, 4.0
 
 
-def answer(agent: Agent, document: bytes) -> bytes:
-    """Return the reply to ``document``; every error of the tree becomes a reply, and a broken document changes nothing.
+def answer(turns: Turns, documents: Sequence[bytes]) -> Iterator[bytes]:
+    """Carry out ``documents`` in one turn, then yield the reply to each, in order, made when it is asked for.
 
-    The id of a document that cannot be read is ``unreadable``.
+    Every error of the tree becomes a reply; a document that cannot be read takes no turn and changes nothing, and its
+    reply's id is ``unreadable``.
     """
-    request_id = "unreadable"
-    outcome: RefusedReply | FailedReply
+    requests = [_read(document) for document in documents]
+    commands = [wish for _, wish in requests if not isinstance(wish, ContractError)]
+    if commands:
+        kinds = Counter(type(command).__name__ for command in commands)
+        ids = requests[0][0] if len(requests) == 1 else f"{requests[0][0]}…{requests[-1][0]}"
+        log.info("asked id=%s %s", ids, " ".join(f"{kind}={count}" for kind, count in kinds.items()))
+    outcomes = iter(turns.carry_out(commands) if commands else ())
+    return (
+        _reply(request_id, wish if isinstance(wish, ContractError) else next(outcomes)) for request_id, wish in requests
+    )
+
+
+def _read(document: bytes) -> tuple[str, Command | ContractError]:
     try:
-        request_id, command = decode_request(document)
-        reply = encode_reply(agent.carry_out(command), request_id=request_id)
-        log.info("answered id=%s command=%s", request_id, type(command).__name__)
-        return reply  # noqa: TRY300 - the way of success, with its error handled below: a report may be too large
+        return decode_request(document)
     except ContractError as error:
-        outcome = FailedReply(message=str(error), retryable=False)
-    except Refused as error:
-        outcome = RefusedReply(kind=error.kind, message=str(error))
-    except DrawbridgeError as error:
-        outcome = FailedReply(message=str(error), retryable=error.retryable)
-    log.warning("refused id=%s: %s", request_id, outcome.message)
-    return encode_reply(outcome, request_id=request_id)
+        return "unreadable", error
+
+
+def _reply(request_id: str, outcome: Report | DrawbridgeError) -> bytes:
+    said: Report | RefusedReply | FailedReply
+    match outcome:
+        case Refused():
+            said = RefusedReply(kind=outcome.kind, message=str(outcome))
+        case DrawbridgeError():
+            said = FailedReply(message=str(outcome), retryable=outcome.retryable)
+        case _:
+            said = outcome
+    if isinstance(outcome, DrawbridgeError):
+        log.warning("refused id=%s: %s", request_id, outcome)
+    try:
+        return encode_reply(said, request_id=request_id)
+    except ContractError as error:  # a report that is too large
+        return encode_reply(FailedReply(message=str(error), retryable=False), request_id=request_id)
 
 
 class Server:
-    """Serves until ``stop`` is called; a thread per connection waits its turn at the agent's lock."""
+    """Serves until ``stop`` is called: up to 500 callers at once, each in a thread of its own."""
 
     def __init__(self, agent: Agent, listener: socket.socket) -> None:
         self._agent = agent
+        self._turns = Turns(agent.carry_out_all)
         self._listener = listener
         self._stopping = threading.Event()
         self._wake, self._waker = os.pipe()
+        self._callers: set[threading.Thread] = set()
 
     def run(self) -> None:
         """Tick, accept and answer until SIGTERM, SIGINT or ``stop``; the process's main thread belongs here."""
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         signal.signal(signal.SIGINT, lambda *_: self.stop())
         threading.excepthook = _end_loudly
-        threading.Thread(target=self._tick, name="ticker", daemon=True).start()
+        threading.stack_size(_STACK_BYTES)
+        ticker = threading.Thread(target=self._tick, name="ticker", daemon=True)
+        ticker.start()
         self.accept()
+        ticker.join(_FINISH_S)
 
     def accept(self) -> None:
-        """Accept and answer; returns after ``stop``."""
+        """Accept and answer; returns after ``stop``, when what had been read by then is answered."""
         while self._wake not in select.select((self._listener.fileno(), self._wake), (), ())[0]:
             connection, _ = self._listener.accept()
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            if len(self._callers) >= _MOST_CALLERS:
+                log.warning("a caller was sent away: wanted at most %d at once", _MOST_CALLERS)
+                connection.close()
+                continue
+            caller = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._callers.add(caller)
+            caller.start()
+        limit = time.monotonic() + _FINISH_S
+        for caller in tuple(self._callers):
+            caller.join(max(0.0, limit - time.monotonic()))
 
     def stop(self) -> None:
-        """End ``run``; a request that is being carried out is finished by its own thread or by the next start.
+        """End ``run`` once the turn in progress is over; callers find their connections closed, and may call again.
 
         The listening socket itself is left alone: it is systemd's, and shutting it down would end it for good.
         """
@@ -86,12 +123,13 @@ class Server:
         os.write(self._waker, b".")
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            connection.settimeout(_REQUEST_TIMEOUT_S)
-            try:
-                connection.sendall(answer(self._agent, _read(connection)))
-            except OSError as error:
-                log.warning("a client went away: %s", error)
+        try:
+            with connection:
+                Conversation(connection, lambda documents: answer(self._turns, documents), stop=self._wake).hold()
+        except OSError as error:
+            log.warning("a caller was given up: %s", error)
+        finally:
+            self._callers.discard(threading.current_thread())
 
     def _tick(self) -> None:
         interval, complaint = _MOVING_INTERVAL_S, ""
@@ -130,11 +168,3 @@ def listen(path: Path, *, group: str) -> socket.socket:
     path.chmod(0o660)
     listener.listen(64)
     return listener
-
-
-def _read(connection: socket.socket) -> bytes:
-    """Read to the end of the client's side, or to one byte more than is ever accepted."""
-    received = bytearray()
-    while len(received) <= MAX_REQUEST_BYTES and (data := connection.recv(1 << 16)):
-        received += data
-    return bytes(received)

@@ -22,7 +22,7 @@ from settings.words import Runtime
 
 REQUIREMENTS = Path("lambdas/requirements.txt")
 # Of the agent, the Lambdas see the contract, the client and the errors: an import of anything else fails on AWS too.
-SOURCES = ("lambdas", "core_agent/__init__.py", "core_agent/contract", "core_agent/client.py", "core_agent/errors.py")
+SOURCES = ("lambdas", "core_agent/__init__.py", "core_agent/contract", "core_agent/client", "core_agent/errors.py")
 _RECIPE = "1"  # part of every digest: raise it when this file builds another result from the same input
 _AMAZON_LINUX_2 = frozenset({Runtime.PYTHON_3_11})  # glibc 2.26; later runtimes stand on Amazon Linux 2023, 2.34
 _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}

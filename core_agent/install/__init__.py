@@ -64,6 +64,7 @@ def _actions(
         _Action(f"add the user {paths.AGENT_USER}, which runs the agent", lambda: door.add_users(user)),
         _Action("let HAProxy check what the settings make of its configuration", lambda: proxy.check(loaded)),
         _Action(f"make directories for {paths.AGENT_USER}", _make_directories),
+        _Action(f"put the relay at {paths.RELAY}", lambda: door.put_relay(zipapp)),
         _Action(f"put the agent at {paths.ZIPAPP}", lambda: _put_zipapp(zipapp)),
         _Action(
             f"put the settings at {paths.SETTINGS}",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pwd
+import zipfile
+from pathlib import Path
 
 from core_agent import files, paths
 from core_agent.errors import CommandFailed
 from core_agent.install.error import InstallError
 from core_agent.process import run
 
-_RELAY = f"/usr/bin/python3 -I -S {paths.ZIPAPP} relay"
+_SOURCE = "core_agent/system/relay"
 
 _SSHD = """\
 # Written by `agent.pyz install`. A scale-out opens a connection per function at once, more than sshd's default admits.
@@ -41,9 +43,15 @@ def add_users(user: str) -> None:
     run(("usermod", "--append", "--groups", user, paths.AGENT_USER), doing=f"adding {paths.AGENT_USER} to {user}")
 
 
+def put_relay(zipapp: Path) -> None:
+    """Write the relay that ``zipapp`` carries, for everybody to run and for root alone to change."""
+    with zipfile.ZipFile(zipapp) as bundle:
+        files.replace(paths.RELAY, bundle.read(_SOURCE).decode(), mode=0o755)
+
+
 def put_key(authorized_key: str) -> None:
     """Let ``authorized_key`` alone in, to the relay alone."""
-    files.replace(paths.AUTHORIZED_KEYS, f'restrict,command="{_RELAY}" {authorized_key}\n', mode=0o644)
+    files.replace(paths.AUTHORIZED_KEYS, f'restrict,command="{paths.RELAY}" {authorized_key}\n', mode=0o644)
 
 
 def put_rules(user: str, *, starting: bool) -> None:
@@ -53,7 +61,7 @@ def put_rules(user: str, *, starting: bool) -> None:
     """
     former = files.read(paths.SSHD_DROP_IN) if paths.SSHD_DROP_IN.exists() else None
     paths.SSHD_DROP_IN.parent.mkdir(parents=True, exist_ok=True)
-    text = _SSHD.format(user=user, keys=paths.AUTHORIZED_KEYS, relay=_RELAY)
+    text = _SSHD.format(user=user, keys=paths.AUTHORIZED_KEYS, relay=paths.RELAY)
     files.replace(paths.SSHD_DROP_IN, text, mode=0o644)
     if not starting and not any(paths.AUTHORIZED_KEYS.parent.glob("ssh_host_*_key")):
         print("  sshd has no host key yet, so it could not check this")

@@ -19,7 +19,7 @@ from settings.tables import Tunnel
 _KEY = re.compile(
     r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{40,}={0,2}(?: [^\x00-\x1f\x7f\"]*)?"
 )
-_PROGRAMS = ("wg", "wg-quick", "haproxy", "sshd", "useradd", "usermod")
+_PROGRAMS = ("wg", "wg-quick", "haproxy", "sshd", "socat", "useradd", "usermod")
 
 
 def check_arguments(authorized_key: str, zipapp: Path) -> None:
@@ -42,7 +42,7 @@ def check_machine() -> None:
     if missing:
         raise InstallError(
             f"installing: wanted {', '.join(_PROGRAMS)}, found no {', '.join(missing)}; "
-            "apt-get install wireguard-tools haproxy openssh-server"
+            "apt-get install wireguard-tools haproxy openssh-server socat"
         )
 
 

@@ -1,6 +1,6 @@
 """A stand-in for relay and agent in one: answers as the mode in its folder says; it must not know who asks.
 
-Run by sshd as the forced command, with the folder as its argument. It appends each request to ``requests.log`` and
+Run by sshd as the forced command, with the folder as its argument. For each request it appends to ``requests.log`` and
 reads ``mode``: how to misbehave, or ``answer`` to speak the contract over a small core that ``core.json`` remembers.
 """
 
@@ -130,16 +130,12 @@ def answer(command: Command, folder: Path) -> Outcome:  # noqa: PLR0911  one ans
 
 
 def reply(mode: str, document: bytes, folder: Path) -> bytes:
-    """Return the bytes that go back in this ``mode``; ``document`` is the request."""
+    """Return the bytes that go back in this ``mode``, the right ones unless it says otherwise."""
     request_id, command = decode_request(document)
     right = encode_reply(answer(command, folder), request_id=request_id)
     refusal = RefusedReply(kind=RefusalKind.NOT_SEATED, message="i-0abc has no seat")
-    replies = {
-        "answer": right,
-        "cut": right[: len(right) // 2],
-        "cut at a brace": right[: right.index(b"}") + 1],
-        "silence": b"",
-        "garbage": b"Welcome to Debian GNU/Linux 12!\n",
+    whole = {
+        "garbage": b"Welcome to Debian GNU/Linux 12!",
         "other version": right.replace(b'"version":1', b'"version":2'),
         "other id": encode_reply(answer(command, folder), request_id="another"),
         "no id": encode_reply(FailedReply(message="your document is broken", retryable=False), request_id="unknown"),
@@ -148,21 +144,25 @@ def reply(mode: str, document: bytes, folder: Path) -> bytes:
         "failed for now": encode_reply(FailedReply(message="the disk is full", retryable=True), request_id=request_id),
         "failed for good": encode_reply(FailedReply(message="cannot be", retryable=False), request_id=request_id),
     }
-    return replies[mode]
+    broken = {
+        "silence": b"",
+        "cut": right[: len(right) // 2],
+        "half, then an error": right[: len(right) // 2],
+        "cut at a brace": right[: right.index(b"}") + 1],
+        "oversize": b" " * (MAX_REPLY_BYTES + 1),
+    }
+    return broken[mode] if mode in broken else whole.get(mode, right) + b"\n"
 
 
-def main(folder: Path) -> int:
-    """Read one request until its end, write one reply, return the exit status."""
+def serve(document: bytes, folder: Path) -> int | None:
+    """Answer one request as the mode of the moment says; return an exit status to end with, or none to go on."""
     mode = (folder / "mode").read_text()
     if mode == "closed door":
         sys.stderr.write("drawbridge relay: /run/drawbridge/agent.sock: Connection refused\nis the agent running?\n")
         return 75
-    document = sys.stdin.buffer.read()
     with (folder / "requests.log").open("ab") as log:
         log.write(document + b"\n")
     match mode:
-        case "oversize":
-            sys.stdout.buffer.write(b" " * (MAX_REPLY_BYTES + 1))
         case "slow":
             time.sleep(30)
         case "drip":
@@ -172,13 +172,20 @@ def main(folder: Path) -> int:
                 time.sleep(0.1)
         case "chatty":
             sys.stderr.write("noise\n" * 200_000)
-            sys.stdout.buffer.write(reply("answer", document, folder))
         case "half, then an error":
-            sys.stdout.buffer.write(reply("cut", document, folder))
             sys.stderr.write("agent hung up\n")
-            return 1
-        case _:
-            sys.stdout.buffer.write(reply(mode, document, folder))
+    sys.stdout.buffer.write(reply(mode, document, folder))
+    sys.stdout.flush()
+    return {"half, then an error": 1, "silence": 0, "cut": 0, "cut at a brace": 0, "answer, then end": 0}.get(mode)
+
+
+def main(folder: Path) -> int:
+    """Answer line by line until the caller's end; return the exit status."""
+    if (folder / "mode").read_text() == "closed door":
+        return serve(b"", folder) or 0
+    for line in sys.stdin.buffer:
+        if (status := serve(line.removesuffix(b"\n"), folder)) is not None:
+            return status
     return 0
 
 

@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import paramiko
 import pytest
 
-from core_agent.client import CoreClient, load_private_key
+from core_agent.client import CoreClient, connection, load_private_key
 from core_agent.contract.codec import MAX_REQUEST_BYTES, decode_request
 from core_agent.contract.messages import (
     ActivateNode,
@@ -252,11 +251,10 @@ def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
 # --- the connection -------------------------------------------------------------------------------------------------
 
 
-def test_the_end_of_a_request_does_not_wait_for_an_acknowledgement(core: LoopbackCore, client: CoreClient) -> None:
+def test_a_request_does_not_wait_for_an_acknowledgement(core: LoopbackCore, client: CoreClient) -> None:
     """Nagle's algorithm is off: it would add a delayed acknowledgement, 40 ms, to each warm request."""
     client.request(ReadFacts())
-    assert client._ssh is not None
-    transport = client._ssh.get_transport()
+    transport = client._connection._transport()
     assert transport is not None
     assert isinstance(transport.sock, socket.socket)
     assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -293,16 +291,17 @@ def test_a_connection_gone_silent_is_dialled_again(
     core: LoopbackCore, client: CoreClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer that no longer answers, without having hung up, is given up after the connect timeout."""
-    dial_again = client._dial
+    dial_again = client._connection._dial
 
-    def patiently() -> paramiko.Transport:
-        client._connect_timeout_s = PATIENCE_S
-        return dial_again()
+    def patiently() -> None:
+        client._connection._timeout_s = PATIENCE_S
+        dial_again()
 
     client.request(ReadFacts())
     core.freeze()
-    client._connect_timeout_s = 1
-    monkeypatch.setattr(client, "_dial", patiently)
+    monkeypatch.setattr(connection, "_QUIET_S", 0)  # as if the last request had been long ago
+    client._connection._timeout_s = 1
+    monkeypatch.setattr(client._connection, "_dial", patiently)
     assert client.request(ReadFacts()).core == "oslo-1"
     assert (core.connections, len(core.requests)) == (2, 2)
 

@@ -57,7 +57,7 @@ def test_two_checkouts_give_the_same_bundle_and_it_imports(tmp_path: Path) -> No
     assert first.name == second.name
     assert contents(first) == contents(second)
     names = set(contents(first))
-    assert {"lambdas/handlers/fleet.py", "core_agent/client.py", "core_agent/contract/codec.py"} <= names
+    assert {"lambdas/handlers/fleet.py", "core_agent/client/__init__.py", "core_agent/contract/codec.py"} <= names
     assert not any(name.endswith(".pyc") or name.startswith(("bin/", "boto3/", "core_agent/agent")) for name in names)
     imports = f"import sys; sys.path.insert(0, {str(first)!r}); import core_agent.client, fabric, aws_lambda_powertools"
     subprocess.run((sys.executable, "-I", "-S", "-B", "-c", imports), check=True)
@@ -77,7 +77,7 @@ def test_a_bundle_is_built_once(tmp_path: Path, no_pip: list[Functions]) -> None
     [
         ("lambdas/look.py", 1),
         ("core_agent/contract/messages.py", 1),
-        ("core_agent/client.py", 1),
+        ("core_agent/client/connection.py", 1),
         ("lambdas/requirements.txt", 2),
     ],
 )
@@ -102,18 +102,17 @@ def test_only_what_the_functions_may_import_is_taken(tmp_path: Path) -> None:
     assert bundle.build(root, ELSEWHERE) == before
     outside = {name for name in contents(before) if name.startswith("core_agent/")} - {
         "core_agent/__init__.py",
-        "core_agent/client.py",
         "core_agent/errors.py",
     }
-    assert all(name.startswith("core_agent/contract/") for name in outside)
+    assert all(name.startswith(("core_agent/contract/", "core_agent/client/")) for name in outside)
     assert not any(name.endswith((".txt", ".in", ".pyc")) for name in contents(before))
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
     """A bundle without its client would fail only on AWS, at the first event."""
     root = a_project(tmp_path)
-    (root / "core_agent" / "client.py").unlink()
-    with pytest.raises(BundleError, match=r"wanted core_agent/client.py, found nothing there"):
+    shutil.rmtree(root / "core_agent" / "client")
+    with pytest.raises(BundleError, match=r"wanted core_agent/client, found nothing there"):
         bundle.build(root, ELSEWHERE)
 
 
