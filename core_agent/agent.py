@@ -31,6 +31,7 @@ from core_agent.errors import DrawbridgeError
 from core_agent.fleet import Limits, Observation
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
+from core_agent.metrics import Metrics, Snapshot, snapshot
 from core_agent.reports import Reporter
 from core_agent.roll import Burst, Changes
 from core_agent.state import State
@@ -43,11 +44,13 @@ _ROUNDS = len(Phase)
 
 
 class Agent:
-    """Carries out commands, a turn at a time. ``clock`` gives Unix seconds."""
+    """Carries out commands, a turn at a time, and counts what becomes of them. ``clock`` gives Unix seconds."""
 
     def __init__(self, settings: Settings, state: State, host: Host, clock: Callable[[], float] = time.time) -> None:
+        self.metrics = Metrics(started_at=clock())
         self._state = state
         self._clock = clock
+        self._core_servers = frozenset(server.name for server in settings.core.servers)
         self._lock = threading.Lock()
         self._desired = Desired(settings, state.nodes.values(), state.burst)
         self._converger = Converger(settings, host, self._desired)
@@ -72,12 +75,18 @@ class Agent:
         to it yet; ``tick`` goes on trying. After ``RecordFailed`` nothing of the whole turn was recorded or done.
         """
         with self._lock:
-            try:
-                decided = self._decide_all(commands)
-                sight = self._settle(self._scope(commands, decided))
-            except DrawbridgeError as error:
-                return [error] * len(commands)
-            return [self._outcome(*pair, sight) for pair in zip(commands, decided, strict=True)]
+            outcomes = self._turn(commands)
+        for command, outcome in zip(commands, outcomes, strict=True):
+            self.metrics.answered(command, outcome)
+        return outcomes
+
+    def _turn(self, commands: Sequence[Command]) -> list[Report | DrawbridgeError]:
+        try:
+            decided = self._decide_all(commands)
+            sight = self._settle(self._scope(commands, decided))
+        except DrawbridgeError as error:
+            return [error] * len(commands)
+        return [self._outcome(*pair, sight) for pair in zip(commands, decided, strict=True)]
 
     def tick(self) -> bool:
         """Look at everything, repair drift, let phases advance; return whether a node is still in motion.
@@ -166,10 +175,26 @@ class Agent:
         return sight
 
     def _converge(self, scope: Scope | None) -> Sight:
+        begin = time.perf_counter()
         sight = self._converger.look() if scope is None else self._converger.turn(scope, self._watched(scope))
+        self.metrics.converged("full" if scope is None else "scoped", time.perf_counter() - begin, sight)
+        if scope is None:
+            self.metrics.observe(self._snapshot(sight))
         for side, times in sight.repaired.items():
             log.warning("drift side=%s repaired=%d: somebody else changed it", side, times)
         return sight
+
+    def _snapshot(self, sight: Sight) -> Snapshot:
+        return snapshot(
+            self._state.nodes,
+            network=self._limits.network,
+            generations=self._state.generations,
+            level_percent=self._state.burst.level_percent,
+            core_servers=self._core_servers,
+            wireguard=sight.wireguard,
+            backend=sight.backend,
+            now=self._clock(),
+        )
 
     def _watched(self, scope: Scope) -> Collection[InstanceId]:
         return scope.names & self._state.nodes.moving

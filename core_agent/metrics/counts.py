@@ -13,21 +13,17 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from core_agent import __version__
-from core_agent.contract.messages import Command
-from core_agent.errors import RefusalKind
+from core_agent.contract.messages import Command, FleetReport, Report
+from core_agent.converge import Sight
+from core_agent.errors import DrawbridgeError, FileFailed, RecordFailed, RefusalKind, Refused
 from core_agent.metrics.gauges import gauges
 from core_agent.metrics.summary import Snapshot
 from core_agent.metrics.text import NO_LABELS, Distribution, family, histogram
 
-Outcome = Literal["done", "refused", "failed"]
 Convergence = Literal["scoped", "full"]
-Side = Literal["wireguard", "haproxy", "file", "records"]
-Repaired = Literal["wireguard", "haproxy", "file"]
 
-# A document that could not be read names no command.
-UNREADABLE = "unreadable"
-
-_COMMANDS = (*(kind.__name__ for kind in typing.get_args(Command)), UNREADABLE)
+_COMMANDS = tuple(kind.__name__ for kind in typing.get_args(Command))
+_REPAIRED = ("wireguard", "haproxy", "file")
 _DURATION_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 _COMMANDS_TOTAL = "drawbridge_commands_total"
@@ -37,13 +33,13 @@ _REPAIRED_TOTAL = "drawbridge_drift_repaired_total"
 _COUNTERS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     _COMMANDS_TOTAL: (
         "Commands answered, by what became of them.",
-        {"command": _COMMANDS, "outcome": typing.get_args(Outcome)},
+        {"command": _COMMANDS, "outcome": ("done", "refused", "failed")},
     ),
     _REFUSALS_TOTAL: ("Commands refused, by reason.", {"kind": tuple(kind.value for kind in RefusalKind)}),
-    _ERRORS_TOTAL: ("Failures to bring the core to what it should be.", {"side": typing.get_args(Side)}),
+    _ERRORS_TOTAL: ("Failures to bring the core to what it should be.", {"side": (*_REPAIRED, "records")}),
     _REPAIRED_TOTAL: (
         "Steps that undid what somebody else had changed on the core.",
-        {"side": typing.get_args(Repaired)},
+        {"side": _REPAIRED},
     ),
 }
 
@@ -63,31 +59,34 @@ class Metrics:
         self._missing: dict[str, int] = {}
         self._snapshot: Snapshot | None = None
 
-    def answered(self, command: str, outcome: Outcome) -> None:
-        """Count one answer to ``command``, the name of its class, or ``UNREADABLE``."""
-        self._add(_COMMANDS_TOTAL, (command, outcome), 1)
+    def answered(self, command: Command, outcome: Report | DrawbridgeError) -> None:
+        """Count one answer: what became of the command, why it was refused, whom a look at a group missed."""
+        match outcome:
+            case Refused():
+                word = "refused"
+                self._add(_REFUSALS_TOTAL, (outcome.kind.value,))
+            case DrawbridgeError():
+                word = "failed"
+                if isinstance(outcome, RecordFailed):
+                    self._add(_ERRORS_TOTAL, ("records",))
+            case _:
+                word = "done"
+        self._add(_COMMANDS_TOTAL, (type(command).__name__, word))
+        if isinstance(outcome, FleetReport) and outcome.applied:
+            with self._lock:
+                self._missing[outcome.group] = len(outcome.missing)
 
-    def refused(self, kind: RefusalKind) -> None:
-        """Count one refusal."""
-        self._add(_REFUSALS_TOTAL, (kind.value,), 1)
+    def converged(self, kind: Convergence, seconds: float, sight: Sight) -> None:
+        """Count one pass, over the nodes that were touched or over everything, with what it repaired and what failed.
 
-    def failed(self, side: Side) -> None:
-        """Count one failure of ``side`` while converging or recording."""
-        self._add(_ERRORS_TOTAL, (side,), 1)
-
-    def repaired(self, side: Repaired, steps: int) -> None:
-        """Count ``steps`` that a full look found to be necessary although nothing had been asked for; 0 is fine."""
-        self._add(_REPAIRED_TOTAL, (side,), steps)
-
-    def converged(self, kind: Convergence, seconds: float) -> None:
-        """Count one pass, of the touched nodes alone or of everything, whether it succeeded or not."""
+        A side that fails for its file's sake is counted under the file alone.
+        """
         with self._lock:
             self._durations[kind] = self._durations[kind].plus(seconds)
-
-    def synced(self, group: str, missing: int) -> None:
-        """Remember how many nodes the newest look at ``group`` missed; not to be told of an older look."""
-        with self._lock:
-            self._missing[group] = missing
+        for side, times in sight.repaired.items():
+            self._add(_REPAIRED_TOTAL, (side,), times)
+        for side in _failed_sides(sight):
+            self._add(_ERRORS_TOTAL, (side,))
 
     def observe(self, snapshot: Snapshot) -> None:
         """Remember what a full look found, in place of the one before."""
@@ -118,9 +117,16 @@ class Metrics:
             )
         )
 
-    def _add(self, name: str, values: tuple[str, ...], number: int) -> None:
+    def _add(self, name: str, values: tuple[str, ...], number: int = 1) -> None:
         with self._lock:
             self._counts[name, values] += number
+
+
+def _failed_sides(sight: Sight) -> tuple[str, ...]:
+    if isinstance(sight.error, FileFailed):
+        return ("file",)
+    sides = {"wireguard": sight.wireguard, "haproxy": sight.backend}
+    return tuple(side for side, facts in sides.items() if facts is None)
 
 
 def _constants(started_at: float) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A full look's findings as Prometheus's families: their names and what they mean, and nothing of how they were found.
 
-A side that could not be read has no numbers, which Prometheus takes for absent: better than the last ones for ever.
+A side that failed has no numbers, which Prometheus takes for absent: better than the last ones for ever.
 Moments are Unix times and not ages, so that ``time() - x`` grows even when nothing here moves any more (prometheus.io,
 "Instrumentation", "Timestamps, not time since").
 """
@@ -65,7 +65,7 @@ def _look(seen: Snapshot) -> Iterator[str]:
     )
     yield from _gauge(
         "drawbridge_side_up",
-        "Whether the last look at everything could read this side.",
+        "Whether the last look at everything could read this side and put it right.",
         (({"side": "wireguard"}, seen.peers is not None), ({"side": "haproxy"}, seen.servers is not None)),
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName
 from core_agent.desired import Mode
-from core_agent.fleet import Limits
 from core_agent.haproxy.facts import BackendFacts, ServerFacts
 from core_agent.metrics.text import Distribution
-from core_agent.roll import Node
+from core_agent.roll import Node, Roll
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 
 # WireGuard gives up a session at this age (REJECT_AFTER_TIME); keepalives renew it about every two minutes.
@@ -59,7 +59,7 @@ class Servers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One full look at ``taken_at``, Unix seconds. A side that could not be read is None.
+    """One full look at ``taken_at``, Unix seconds. A side that failed is None.
 
     ``generations`` are Unix milliseconds. ``members`` counts each group's nodes that have not gone.
     """
@@ -75,33 +75,30 @@ class Snapshot:
 
 
 def snapshot(
-    nodes: Collection[Node],
+    nodes: Roll,
     *,
+    network: IPv4Network,
     generations: Mapping[GroupName, int],
     level_percent: int,
-    limits: Limits,
     core_servers: Collection[str],
     wireguard: WireguardFacts | None,
     backend: BackendFacts | None,
     now: float,
 ) -> Snapshot:
     """Return what the records and both sides' facts at ``now`` come to; ``core_servers`` names the core's own."""
+    resting = [node.phase is Phase.GONE for node in nodes.values() if node.address]
     return Snapshot(
         taken_at=now,
-        nodes=Counter((node.phase, node.hold) for node in nodes),
-        members=Counter(node.group for node in nodes if node.phase is not Phase.GONE),
+        nodes=Counter((node.phase, node.hold) for node in nodes.values()),
+        members=Counter(node.group for node in nodes.values() if node.phase is not Phase.GONE),
         generations=dict(generations),
-        addresses=_addresses(nodes, limits),
+        addresses=Addresses(
+            free=nodes.addresses_left(network), used=len(resting) - sum(resting), quarantine=sum(resting)
+        ),
         level_percent=level_percent,
-        peers=_peers(nodes, wireguard.peers, now) if wireguard is not None else None,
+        peers=_peers(nodes.values(), wireguard.peers, now) if wireguard is not None else None,
         servers=_servers(backend, core_servers) if backend is not None else None,
     )
-
-
-def _addresses(nodes: Iterable[Node], limits: Limits) -> Addresses:
-    room = limits.network.num_addresses - 3  # the network's own, the broadcast and the core's
-    gone = [node.phase is Phase.GONE for node in nodes if node.address]
-    return Addresses(free=room - len(gone), used=len(gone) - sum(gone), quarantine=sum(gone))
 
 
 def _peers(nodes: Iterable[Node], peers: Mapping[str, PeerFacts], now: float) -> Peers:

@@ -14,11 +14,14 @@ from ipaddress import IPv4Interface
 import pytest
 
 from core_agent import exposition
+from core_agent.contract.messages import BurstReport, ReadFacts
+from core_agent.contract.names import Reason
 from core_agent.exposition import serve
 from core_agent.metrics import Metrics
 from tests.agent.core_under_test import START
 from tests.agent.exposition_text import parse
 
+REPORT = BurstReport(level_percent=1, reason=Reason("test"))
 INSIDE, OUTSIDE = "127.9.0.2", "127.0.0.1"
 AT = IPv4Interface("127.9.0.1/24")
 
@@ -91,13 +94,13 @@ def served() -> Iterator[Served]:
 
 def test_a_scrape_gets_the_text_format(served: Served) -> None:
     """The declared type is 0.0.4's, the length is right, and the numbers are of this moment."""
-    served.metrics.answered("ReadFacts", "done")
+    served.metrics.answered(ReadFacts(), REPORT)
     status, body, fields = served.get()
     assert (status, fields["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert int(fields["Content-Length"]) == len(body.encode())
     samples = parse(body)["drawbridge_commands_total"].samples
     assert 1.0 in samples.values()
-    served.metrics.answered("SetBurst", "done")
+    served.metrics.answered(ReadFacts(), REPORT)
     assert served.get()[1] != body
     assert served.get("/metrics?timeout=5")[0] == 200
 

@@ -6,35 +6,34 @@ import math
 import threading
 import time
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from core_agent import __version__
-from core_agent.contract.messages import Hold, Phase
+from core_agent.contract.messages import Hold, Phase, ReadFacts
 from core_agent.contract.names import InstanceId
-from core_agent.errors import RefusalKind
-from core_agent.fleet import Limits
+from core_agent.converge import Sight
+from core_agent.errors import DrawbridgeError, FileFailed, RecordFailed, RefusalKind, Refused
+from core_agent.haproxy.facts import BackendFacts
 from core_agent.metrics import Metrics, Snapshot, snapshot
-from core_agent.metrics.counts import UNREADABLE
 from core_agent.metrics.text import Distribution, family
+from core_agent.roll import Roll
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 from tests.agent.core_under_test import GROUP, START, Core, key
 from tests.agent.exposition_text import parse
 
-
-def limits(core: Core) -> Limits:
-    """Return the limits that the agent has."""
-    return Limits(network=core.settings.tunnel.network, quarantine_s=300, drain_deadline_s=60)
+BACKEND = BackendFacts(servers={}, queue=0, requests_total=0)
+KINDS = ("scoped", "full")
 
 
 def look(core: Core, *, wireguard: bool = True, haproxy: bool = True) -> Snapshot:
     """Sum up what is on record and what the host shows; a side may be dead."""
     return snapshot(
-        core.state.nodes.values(),
+        core.state.nodes,
+        network=core.settings.tunnel.network,
         generations=core.state.generations,
         level_percent=core.state.burst.level_percent,
-        limits=limits(core),
         core_servers={server.name for server in core.settings.core.servers},
         wireguard=core.host.read_wireguard() if wireguard else None,
         backend=core.host.read_backend() if haproxy else None,
@@ -59,6 +58,16 @@ def seen(core: Core, **sides: bool) -> dict[str, float]:
     return told(metrics)
 
 
+def grown(core: Core, before: dict[str, float]) -> dict[str, float]:
+    """Return what the agent's counters have grown by, durations left out."""
+    after = told(core.agent.metrics)
+    return {
+        words: after[words] - number
+        for words, number in before.items()
+        if "_total" in words and after[words] != number and "requests" not in words
+    }
+
+
 # --- counting -------------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +78,8 @@ def test_everything_that_can_be_counted_is_there_from_the_start() -> None:
     for side in ("wireguard", "haproxy", "file"):
         assert before[f'drawbridge_errors_total{{side="{side}"}}'] == 0
         assert before[f'drawbridge_drift_repaired_total{{side="{side}"}}'] == 0
-    for command in ("SyncFleet", "EnrollNode", "ActivateNode", "SetBurst", "HoldNode", "ReadFacts", UNREADABLE):
+    assert before['drawbridge_errors_total{side="records"}'] == 0
+    for command in ("SyncFleet", "EnrollNode", "ActivateNode", "SetBurst", "HoldNode", "ReadFacts"):
         for outcome in ("done", "refused", "failed"):
             assert before[f'drawbridge_commands_total{{command="{command}",outcome="{outcome}"}}'] == 0
     for kind in ("scoped", "full"):
@@ -78,32 +88,102 @@ def test_everything_that_can_be_counted_is_there_from_the_start() -> None:
     assert before["process_start_time_seconds"] == START
 
 
-def test_each_event_is_counted_where_it_belongs() -> None:
-    """One of each changes its own series by as much as it says, and no other."""
-    metrics = Metrics(started_at=START)
-    before = told(metrics)
-    metrics.answered("SyncFleet", "done")
-    metrics.answered("SyncFleet", "done")
-    metrics.answered(UNREADABLE, "failed")
-    metrics.refused(RefusalKind.KEY_CONFLICT)
-    metrics.failed("records")
-    metrics.repaired("wireguard", 3)
-    metrics.repaired("haproxy", 0)
-    after = told(metrics)
-    assert {words: after[words] - number for words, number in before.items() if after[words] != number} == {
-        'drawbridge_commands_total{command="SyncFleet",outcome="done"}': 2,
-        'drawbridge_commands_total{command="unreadable",outcome="failed"}': 1,
-        'drawbridge_refusals_total{kind="key_conflict"}': 1,
-        'drawbridge_errors_total{side="records"}': 1,
-        'drawbridge_drift_repaired_total{side="wireguard"}': 3,
+def test_what_is_done_and_what_is_refused_are_counted(core: Core) -> None:
+    """Each answer under its command, a refusal under its reason too, and nothing else."""
+    before = told(core.agent.metrics)
+    core.sync(i_1="joining")
+    with pytest.raises(Refused):
+        core.enroll("i-7", 7)
+    with pytest.raises(Refused):
+        core.ready("i-1")
+    assert grown(core, before) == {
+        'drawbridge_commands_total{command="SyncFleet",outcome="done"}': 1,
+        'drawbridge_commands_total{command="EnrollNode",outcome="refused"}': 1,
+        'drawbridge_commands_total{command="ActivateNode",outcome="refused"}': 1,
+        'drawbridge_refusals_total{kind="not_seated"}': 1,
+        'drawbridge_refusals_total{kind="not_enrolled"}': 1,
     }
+
+
+@pytest.mark.parametrize("side", ["wireguard", "haproxy"])
+def test_a_side_that_fails_is_counted(core: Core, side: str) -> None:
+    """Every pass that met the dead side counts it, and never the other."""
+    core.join(1)
+    before = told(core.agent.metrics)
+    setattr(core.host, f"{side}_down", True)
+    for _ in range(2):
+        with pytest.raises(DrawbridgeError):
+            core.agent.tick()
+    assert grown(core, before) == {f'drawbridge_errors_total{{side="{side}"}}': 2}
+    assert told(core.agent.metrics)[f'drawbridge_side_up{{side="{side}"}}'] == 0
+
+
+def test_a_file_that_fails_is_counted_as_one(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The side it belongs to is well, and is not blamed."""
+
+    def refuse(*_: object) -> bool:
+        raise FileFailed("writing haproxy.cfg: No space left on device")
+
+    core.join(1)
+    before = told(core.agent.metrics)
+    monkeypatch.setattr(core.host, "write_servers", refuse)
+    with pytest.raises(FileFailed):
+        core.agent.tick()
+    assert grown(core, before) == {'drawbridge_errors_total{side="file"}': 1}
+
+
+def test_records_that_fail_are_counted(core: Core) -> None:
+    """The command failed, and for the records' sake."""
+    before = told(core.agent.metrics)
+    core.state._connection.execute("PRAGMA query_only = 1")
+    with pytest.raises(RecordFailed):
+        core.sync(i_1="joining")
+    assert grown(core, before) == {
+        'drawbridge_commands_total{command="SyncFleet",outcome="failed"}': 1,
+        'drawbridge_errors_total{side="records"}': 1,
+    }
+
+
+def test_drift_is_counted_by_side(core: Core) -> None:
+    """What another hand changed is counted once, when it is put right; the agent's own changes never are."""
+    core.join(1, 2)
+    core.agent.tick()
+    before = told(core.agent.metrics)
+    core.join(3)
+    core.host.peers.pop(key(1))
+    core.host._change("i-2", weight=3)
+    core.agent.tick()
+    core.agent.tick()
+    repaired = {words: number for words, number in grown(core, before).items() if "drift" in words}
+    assert repaired == {
+        'drawbridge_drift_repaired_total{side="wireguard"}': 1,
+        'drawbridge_drift_repaired_total{side="haproxy"}': 1,
+    }
+
+
+def test_every_pass_is_timed_under_its_kind(core: Core) -> None:
+    """A command's pass is scoped, the ticker's is full."""
+    core.agent.tick()
+    name = "drawbridge_converge_duration_seconds"
+    before = told(core.agent.metrics)
+    core.sync(i_1="joining")
+    core.agent.tick()
+    after = told(core.agent.metrics)
+    assert {
+        kind: after[f'{name}_count{{kind="{kind}"}}'] - before[f'{name}_count{{kind="{kind}"}}'] for kind in KINDS
+    } == {
+        "scoped": 1,
+        "full": 1,
+    }
+    assert after[f'{name}_sum{{kind="full"}}'] > before[f'{name}_sum{{kind="full"}}']
 
 
 def test_durations_fall_into_cumulative_buckets() -> None:
     """A value on a bound is inside it; what is above all bounds is in +Inf alone; sum and count are of all."""
     metrics = Metrics(started_at=START)
+    sight = Sight(wireguard=WireguardFacts(public_key="", peers={}), backend=BACKEND, repaired={})
     for seconds in (0.001, 0.002, 0.25, 7):
-        metrics.converged("scoped", seconds)
+        metrics.converged("scoped", seconds, sight)
     after = told(metrics)
     name = "drawbridge_converge_duration_seconds"
     buckets = {
@@ -114,33 +194,49 @@ def test_durations_fall_into_cumulative_buckets() -> None:
     assert after[f'{name}_count{{kind="full"}}'] == 0
 
 
-def test_missing_nodes_are_those_of_the_newest_look() -> None:
-    """A group that found all its nodes again says 0, and does not vanish."""
-    metrics = Metrics(started_at=START)
-    metrics.synced(GROUP, 4)
-    metrics.synced("eu-west-1/other", 1)
-    metrics.synced(GROUP, 0)
-    missing = {words: number for words, number in told(metrics).items() if "missing" in words}
-    assert missing == {
-        f'drawbridge_missing_nodes{{group="{GROUP}"}}': 0,
-        'drawbridge_missing_nodes{group="eu-west-1/other"}': 1,
-    }
+def test_missing_nodes_are_those_of_the_newest_look(core: Core) -> None:
+    """An older look says nothing new; a group that found all its nodes again says 0, and does not vanish."""
+
+    def missing() -> dict[str, float]:
+        return {words: number for words, number in told(core.agent.metrics).items() if "missing" in words}
+
+    name = f'drawbridge_missing_nodes{{group="{GROUP}"}}'
+    core.join(1, 2)
+    assert missing() == {name: 0}
+    core.sync(i_1="serving")
+    assert missing() == {name: 1}
+    core.sync(i_1="serving", i_2="serving", generation=core.generation - 100)
+    assert missing() == {name: 1}
+    core.sync(i_1="serving", i_2="serving")
+    assert missing() == {name: 0}
+
+
+def test_the_agent_tells_of_its_last_full_look(core: Core) -> None:
+    """Without being asked, every time it looks at everything."""
+    core.agent.tick()
+    core.join(1)
+    core.now += 60
+    core.agent.tick()
+    after = told(core.agent.metrics)
+    assert after["drawbridge_last_full_look_timestamp_seconds"] == core.now
+    assert after['drawbridge_nodes{phase="active",hold="none"}'] == 1
 
 
 def test_no_count_is_lost_between_threads() -> None:
     """Eight threads count while a ninth reads."""
     metrics = Metrics(started_at=START)
+    refused = Refused(RefusalKind.HELD, "no")
 
     def count() -> None:
         for _ in range(500):
-            metrics.answered("ReadFacts", "done")
+            metrics.answered(ReadFacts(), refused)
 
     threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         parse(metrics.render())
-    assert told(metrics)['drawbridge_commands_total{command="ReadFacts",outcome="done"}'] == 4000
+    assert told(metrics)['drawbridge_refusals_total{kind="held"}'] == 4000
 
 
 # --- looking --------------------------------------------------------------------------------------------------------
@@ -277,14 +373,16 @@ def test_writing_out_does_not_depend_on_the_fleet(core: Core) -> None:
     lines = metrics.render().count("\n")
     (node,) = core.state.nodes.values()
     numbers = range(1, 4001)
-    nodes = [replace(node, instance=InstanceId(f"i-{n}"), public_key=key(n), address=f"a{n}") for n in numbers]
+    nodes = Roll(
+        replace(node, instance=InstanceId(f"i-{n}"), public_key=key(n), address=str(IPv4Address("10.100.0.1") + n))
+        for n in numbers
+    )
     peers: dict[str, PeerFacts] = {key(n): PeerFacts(allowed_ips=(), handshake_at=int(START)) for n in numbers}
-    network = replace(limits(core), network=IPv4Network("10.100.0.0/16"))
     large = snapshot(
         nodes,
+        network=IPv4Network("10.100.0.0/16"),
         generations=core.state.generations,
         level_percent=100,
-        limits=network,
         core_servers={"no-primary"},
         wireguard=WireguardFacts(public_key="", peers=peers),
         backend=core.host.read_backend(),
