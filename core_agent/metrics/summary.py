@@ -86,17 +86,18 @@ def snapshot(
     now: float,
 ) -> Snapshot:
     """Return what the records and both sides' facts at ``now`` come to; ``core_servers`` names the core's own."""
-    resting = [node.phase is Phase.GONE for node in nodes.values() if node.address]
+    records = tuple(nodes.values())
+    resting = [node.phase is Phase.GONE for node in records if node.address]
     return Snapshot(
         taken_at=now,
-        nodes=Counter((node.phase, node.hold) for node in nodes.values()),
-        members=Counter(node.group for node in nodes.values() if node.phase is not Phase.GONE),
+        nodes=Counter((node.phase, node.hold) for node in records),
+        members=Counter(node.group for node in records if node.phase is not Phase.GONE),
         generations=dict(generations),
         addresses=Addresses(
             free=nodes.addresses_left(network), used=len(resting) - sum(resting), quarantine=sum(resting)
         ),
         level_percent=level_percent,
-        peers=_peers(nodes.values(), wireguard.peers, now) if wireguard is not None else None,
+        peers=_peers(records, wireguard.peers, now) if wireguard is not None else None,
         servers=_servers(backend, core_servers) if backend is not None else None,
     )
 
