@@ -120,6 +120,28 @@ def test_an_agent_killed_in_the_middle_is_whole_again(two_nodes: Bridge) -> None
     assert two_nodes.facts().pending_steps == 0
 
 
+def test_metrics_are_inside_the_tunnel_alone(two_nodes: Bridge) -> None:
+    """A node reads them through its tunnel, whether or not that was down meanwhile; from outside nobody is answered."""
+    node, stranger = two_nodes.nodes["i-1"], two_nodes.users.host
+    curl = ("curl", "--silent", "--max-time", "5")
+
+    def told() -> str:
+        return node.run((*curl, "http://10.100.0.1:9469/metrics"), check=False).stdout.decode()
+
+    until(lambda: 'drawbridge_peers{handshake="fresh"} 2\n' in told(), "both tunnels among the metrics")
+    assert 'drawbridge_nodes{phase="active",hold="none"} 2\n' in told()
+    two_nodes.core.host.run(("wg-quick", "down", "wg0"))
+    two_nodes.core._start_tunnel()
+    until(lambda: "drawbridge_" in told(), "the metrics back with the tunnel", limit_s=60)
+    refused = stranger.run((*curl, "http://192.0.2.1:9469/metrics"), check=False)
+    assert (refused.returncode, refused.stdout) == (7, b"")
+    # Linux takes packets for any of its addresses on any interface: a neighbour on the wire can try that.
+    stranger.run(("ip", "route", "add", "10.100.0.1", "via", "192.0.2.1"))
+    unanswered = stranger.run((*curl, "http://10.100.0.1:9469/metrics"), check=False)
+    stranger.run(("ip", "route", "delete", "10.100.0.1"))
+    assert (unanswered.returncode, unanswered.stdout) in {(52, b""), (56, b"")}  # closed without a byte
+
+
 def test_nodes_come_and_go_under_load_without_a_lost_request(two_nodes: Bridge) -> None:
     """Two join and leave again while the core is overloaded: no failure, no reload, no second HAProxy worker."""
     worker = two_nodes.runtime("show info").split("Pid: ")[1].split()[0]
