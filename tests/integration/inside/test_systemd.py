@@ -75,6 +75,18 @@ def test_a_node_is_let_in_under_the_sandbox(core: SystemdCore) -> None:
     assert filed_slots(core, "i-1") == running_slots(core, "i-1")
 
 
+def test_metrics_are_told_under_the_sandbox(core: SystemdCore) -> None:
+    """The unit's rules let the tunnel's network in and nobody else, be it the same machine by its public address."""
+    metrics = ("curl", "--silent", "--max-time", "3", "http://10.100.0.1:9469/metrics")
+    until(
+        lambda: 'drawbridge_side_up{side="haproxy"} 1\n' in core.run(*metrics, check=False), "a look among the metrics"
+    )
+    assert core.property("IPAddressAllow") == "10.100.0.0/22"
+    assert core.run(*metrics, "--interface", "192.0.2.1", check=False) == ""
+    listening = re.findall(r"(\S+):9469\b", core.run("ss", "--listening", "--tcp", "--numeric", "--no-header"))
+    assert listening == ["10.100.0.1"]
+
+
 def test_a_restart_keeps_the_socket(core: SystemdCore) -> None:
     """The socket that was there before is there afterwards, a request that meets the restart is answered."""
     before = core.run("stat", "--format=%i", "/run/drawbridge/agent.sock")
