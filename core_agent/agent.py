@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from core_agent import fleet
 from core_agent.contract.messages import (
@@ -41,6 +41,7 @@ log = logging.getLogger("drawbridge")
 
 # No node has more phases than this, and each round moves at least one node one phase further.
 _ROUNDS = len(Phase)
+_NODES_A_LINE = 50
 
 
 class Agent:
@@ -119,9 +120,10 @@ class Agent:
                     continue
                 self._state.record(changes)
                 decided.append(changes)
+        _tell([outcome for outcome in decided if isinstance(outcome, Changes)])
         for command, outcome in zip(commands, decided, strict=True):
-            if isinstance(outcome, Changes):
-                _tell(command, outcome)
+            if isinstance(command, HoldNode) and isinstance(outcome, Changes):
+                log.info("hold instance=%s hold=%s reason=%r", command.instance, command.hold, str(command.reason))
         return decided
 
     def _decide(self, command: Command) -> Changes:
@@ -168,7 +170,7 @@ class Agent:
             if changes.empty:
                 break
             self._state.commit(changes)
-            _tell(None, changes)
+            _tell([changes])
             scope = self._desired.follow(changes, self._state.nodes)
             about = scope.names
             sight = self._converge(scope)
@@ -226,13 +228,17 @@ def _observe(name: str, backend: BackendFacts) -> Observation:
     )
 
 
-def _tell(command: Command | None, changes: Changes) -> None:
-    """Leave a line in the log for everything that was recorded."""
-    if isinstance(command, HoldNode):
-        log.info("hold instance=%s hold=%s reason=%r", command.instance, command.hold, str(command.reason))
-    for node in changes.nodes:
-        log.info("node instance=%s phase=%s lifecycle=%s", node.instance, node.phase, node.lifecycle)
-    if changes.burst is not None:
-        log.info("burst level_percent=%d reason=%r", changes.burst.level_percent, str(changes.burst.reason))
-    if changes.missing:
-        log.warning("kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))
+def _tell(recorded: Iterable[Changes]) -> None:
+    """Leave in the log everything that was recorded, nodes of a kind in a line."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for changes in recorded:
+        for node in changes.nodes:
+            alike.setdefault((node.phase, node.lifecycle), []).append(node.instance)
+        if changes.burst is not None:
+            log.info("burst level_percent=%d reason=%r", changes.burst.level_percent, str(changes.burst.reason))
+        if changes.missing:
+            log.warning("kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))
+    for (phase, lifecycle), instances in alike.items():
+        for start in range(0, len(instances), _NODES_A_LINE):
+            names = " ".join(instances[start : start + _NODES_A_LINE])
+            log.info("nodes phase=%s lifecycle=%s: %s", phase, lifecycle, names)

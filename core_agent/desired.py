@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address
 from typing import Self
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import InstanceId
-from core_agent.roll import Burst, Changes, Node
+from core_agent.roll import Burst, Changes, Node, number_of
 from settings import Settings
 
 
@@ -67,6 +66,7 @@ class Desired:
 
     def __init__(self, settings: Settings, nodes: Iterable[Node], burst: Burst) -> None:
         self._settings = settings
+        self._base = int(settings.tunnel.network.network_address)
         self._key_of: dict[str, str] = {}
         self.peers: dict[str, Peer] = {}
         self.servers: dict[str, Server] = {}
@@ -115,7 +115,7 @@ class Desired:
         if not node.address or node.phase in (Phase.SEATED, Phase.GONE) or node.removing:
             return None
         share, settings = self.burst.level_percent / 100, self._settings.burst
-        offset = int(IPv4Address(node.address)) - int(self._settings.tunnel.network.network_address)
+        offset = number_of(node.address) - self._base
         return Server(
             name=node.instance,
             id=_FIRST_ID + offset,

@@ -36,6 +36,8 @@ class State:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._changed: set[InstanceId] = set()
+        self._others = False  # whether a generation or the level was recorded in this transaction
         self.nodes = Roll()
         self.generations: dict[GroupName, int] = {}
         self.burst = Burst(level_percent=0, reason=Reason("unset"))
@@ -93,9 +95,9 @@ class State:
         Raises ``RecordFailed`` when the disk refuses; the records are then as they were before.
         """
         try:
-            self._connection.execute("BEGIN")
             yield
-            self._connection.execute("COMMIT")
+            if self._changed or self._others:
+                self._write()
         except sqlite3.Error as error:
             self._undo()
             raise RecordFailed(f"writing {self._path}: {error}") from None
@@ -105,39 +107,43 @@ class State:
 
     def record(self, changes: Changes) -> None:
         """Take ``changes`` over, inside a ``transaction``."""
-        if changes.empty:
-            return
-        self._write(changes)
         for instance in changes.forgotten:
             self.nodes.forget(instance)
+            self._changed.add(instance)
         for node in changes.nodes:
             self.nodes.put(node)
+            self._changed.add(node.instance)
         if changes.generation is not None:
             self.generations[changes.generation[0]] = changes.generation[1]
+            self._others = True
         if changes.burst is not None:
             self.burst = changes.burst
+            self._others = True
 
     def commit(self, changes: Changes) -> None:
         """Make ``changes`` durable, in a transaction of their own. Raises ``RecordFailed``."""
         with self.transaction():
             self.record(changes)
 
+    def _write(self) -> None:
+        """Write what has been recorded since the transaction began, with few statements however much it is."""
+        execute, many = self._connection.execute, self._connection.executemany
+        execute("BEGIN IMMEDIATE")
+        many("DELETE FROM nodes WHERE instance = ?", [(instance,) for instance in self._changed])
+        rows = [_row(node) for instance in self._changed if (node := self.nodes.get(instance)) is not None]
+        many("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        if self._others:
+            many("INSERT OR REPLACE INTO groups VALUES (?, ?)", list(self.generations.items()))
+            burst = (self.burst.level_percent, self.burst.reason)
+            execute("INSERT OR REPLACE INTO burst VALUES (1, ?, ?)", burst)
+        execute("COMMIT")
+        self._changed, self._others = set(), False
+
     def _undo(self) -> None:
+        self._changed, self._others = set(), False
         if self._connection.in_transaction:
             self._connection.rollback()
         self._load()
-
-    def _write(self, changes: Changes) -> None:
-        execute, many = self._connection.execute, self._connection.executemany
-        gone = [(instance,) for instance in changes.forgotten] + [(node.instance,) for node in changes.nodes]
-        many("DELETE FROM nodes WHERE instance = ?", gone)
-        many("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [_row(node) for node in changes.nodes])
-        if changes.generation is not None:
-            execute("INSERT OR REPLACE INTO groups VALUES (?, ?)", changes.generation)
-        if changes.burst is not None:
-            execute(
-                "INSERT OR REPLACE INTO burst VALUES (1, ?, ?)", (changes.burst.level_percent, changes.burst.reason)
-            )
 
     def close(self) -> None:
         """Close the file."""

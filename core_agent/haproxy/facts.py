@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 
 from core_agent.desired import Mode
@@ -24,7 +24,7 @@ _CHECK_ENABLED, _CHECK_PAUSED = 0x04, 0x08
 _FEW = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ServerFacts:
     """One server. ``checking``: its health check runs; ``check`` its last result; ``busy`` and ``queue`` requests."""
 
@@ -130,10 +130,9 @@ def refresh(facts: BackendFacts, names: Iterable[str], reading: Reading) -> None
     """
     facts.requests_total, facts.queue = reading.requests_total, reading.queue
     for name in names:
-        row = _row(reading.servers, name)
-        facts.servers[name] = replace(
-            facts.servers[name], check=row.check, up=row.up, maxconn=row.maxconn, busy=row.busy, queue=row.queue
-        )
+        row, server = _row(reading.servers, name), facts.servers[name]
+        server.check, server.up, server.maxconn = row.check, row.up, row.maxconn
+        server.busy, server.queue = row.busy, row.queue
 
 
 @dataclass(frozen=True, slots=True)

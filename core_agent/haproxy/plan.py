@@ -6,7 +6,7 @@ Only servers named like nodes are the agent's; the core's own and any other serv
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeGuard
 
 from core_agent.desired import Mode, Server
@@ -136,14 +136,15 @@ def after(facts: dict[str, ServerFacts], steps: Sequence[Step], *, port: int) ->
             case AddServer(server=server):
                 facts[server.name] = _new(server, port)
             case StartChecks(name=name):
-                facts[name] = replace(facts[name], checking=True)
+                facts[name].checking = True
             case SetWeight(name=name, weight=weight):
-                facts[name] = replace(facts[name], weight=weight)
+                facts[name].weight = weight
             case SetMaxconn(name=name, maxconn=maxconn):
-                facts[name] = replace(facts[name], maxconn=maxconn)
+                facts[name].maxconn = maxconn
             case SetMode(name=name, mode=mode):
                 # Maintenance pauses the check; only what opens the server again resumes it.
-                facts[name] = replace(facts[name], mode=mode, checking=mode is not Mode.MAINT)
+                facts[name].mode = mode
+                facts[name].checking = mode is not Mode.MAINT
             case EndSessions():
                 pass
             case DeleteServer(name=name):

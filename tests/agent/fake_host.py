@@ -73,7 +73,9 @@ class FakeHost(Host):
         """The servers."""
         if self.haproxy_down:
             raise RuntimeApiError("opening /run/haproxy/admin.sock", "connect", "No such file or directory")
-        return BackendFacts(servers=dict(self.servers), queue=0, requests_total=0)
+        return BackendFacts(
+            servers={name: replace(server) for name, server in self.servers.items()}, queue=0, requests_total=0
+        )
 
     def set_peers(self, steps: Sequence[wireguard_plan.Step]) -> None:
         """Apply in order."""
