@@ -2,10 +2,10 @@
 
 One document per request and per reply::
 
-    {"version": 1, "id": "…", "command": "EnrollNode", "body": {…}}
-    {"version": 1, "id": "…", "report": "TunnelReport", "body": {…}}
-    {"version": 1, "id": "…", "refused": {"kind": "not_seated", "message": "…"}}
-    {"version": 1, "id": "…", "failed": {"message": "…", "retryable": true}}
+    {"version": 2, "id": "…", "command": "EnrollNode", "body": {…}}
+    {"version": 2, "id": "…", "report": "TunnelReport", "body": {…}}
+    {"version": 2, "id": "…", "refused": {"kind": "not_seated", "message": "…"}}
+    {"version": 2, "id": "…", "failed": {"message": "…", "retryable": true}}
 
 Rule 1: what is not asked for is refused: unknown fields, other types (``true`` is no integer), NaN, doubled keys.
 Rule 2: every refusal is a ``ContractError`` naming the field, what was wanted and what was found.
@@ -25,7 +25,7 @@ from core_agent.contract.plain import plain
 from core_agent.contract.shapes import build, refuse_unknown
 from core_agent.errors import ContractError, RefusalKind
 
-VERSION = 1
+VERSION = 2  # 1 sent the seats one by one
 MAX_REQUEST_BYTES = 1 << 20  # 4,000 seats need 87 KiB
 MAX_REPLY_BYTES = 8 << 20  # the facts of 4,000 nodes need about 1 MiB
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)

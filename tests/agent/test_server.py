@@ -41,7 +41,7 @@ def test_a_refusal_comes_back_as_one(core: Core) -> None:
     ("document", "says"),
     [
         (b"", "wanted one JSON document"),
-        (b'{"version":2,"id":"a","command":"ReadFacts","body":{}}', "request.version: wanted 1, found 2"),
+        (b'{"version":1,"id":"a","command":"ReadFacts","body":{}}', "request.version: wanted 2, found 1"),
         (b"x" * (MAX_REQUEST_BYTES + 1), f"wanted at most {MAX_REQUEST_BYTES} bytes"),
     ],
 )

@@ -136,7 +136,7 @@ def reply(mode: str, document: bytes, folder: Path) -> bytes:
     refusal = RefusedReply(kind=RefusalKind.NOT_SEATED, message="i-0abc has no seat")
     whole = {
         "garbage": b"Welcome to Debian GNU/Linux 12!",
-        "other version": right.replace(b'"version":1', b'"version":2'),
+        "other version": right.replace(b'"version":2', b'"version":3'),
         "other id": encode_reply(answer(command, folder), request_id="another"),
         "no id": encode_reply(FailedReply(message="your document is broken", retryable=False), request_id="unknown"),
         "other report": encode_reply(node("i-0abc", Phase.ACTIVE), request_id=request_id),

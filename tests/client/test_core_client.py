@@ -354,7 +354,7 @@ def test_a_request_over_the_limit_is_not_sent(core: LoopbackCore, client: CoreCl
         ("garbage", CoreUnreachable, "wanted one JSON document, found b'Welcome to Debian"),
         ("half, then an error", CoreUnreachable, "the relay exited 1: agent hung up"),
         ("closed door", CoreUnreachable, "the relay exited 75: .*Connection refused / is the agent running?"),
-        ("other version", ContractError, r"reply\.version: wanted 1, found 2"),
+        ("other version", ContractError, r"reply\.version: wanted 2, found 3"),
         ("other id", ContractError, r"reply\.id: wanted .*, found another"),
         ("no id", ContractError, r"reply\.id: wanted .*, found unknown: your document is broken"),
         ("other report", ContractError, r"reply\.report: wanted FactsReport, found NodeReport"),
