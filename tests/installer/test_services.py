@@ -14,6 +14,7 @@ from core_agent import paths
 from core_agent.errors import CommandFailed
 from core_agent.install import InstallError, services
 from core_agent.server import answer
+from core_agent.turns import Turns
 from tests.agent.core_under_test import Core
 from tests.installer.conftest import Machine
 
@@ -44,6 +45,11 @@ def serve(listener: socket.socket, replies: list[Callable[[bytes], bytes]]) -> N
     threading.Thread(target=run, daemon=True).start()
 
 
+def reply(core: Core, document: bytes) -> bytes:
+    """Return what the agent answers to one document."""
+    return b"".join(answer(Turns(core.agent), [document]))
+
+
 def test_units_are_those_of_the_zipapp(machine: Machine) -> None:
     """Both are written, with the SSH user's group on the socket, and IP allowed inside the tunnel alone."""
     services.put_units(machine.zipapp, machine.settings(ssh_identity='ssh_user = "bridge-user"'))
@@ -64,7 +70,7 @@ def test_without_metrics_the_agent_speaks_no_ip(machine: Machine) -> None:
 def test_an_answer_ends_the_wait(machine: Machine, listener: socket.socket) -> None:
     """An agent that dies at first and then tells its facts is well; nobody reads the journal."""
     core = Core(machine.settings(), machine.root / "state.db")
-    serve(listener, [lambda _: b"", lambda document: answer(core.agent, document)])
+    serve(listener, [lambda _: b"", lambda document: reply(core, document)])
     services.await_answer()
     assert machine.ran == []
     core.state.close()
@@ -82,7 +88,7 @@ def test_an_agent_that_only_fails_is_no_answer(machine: Machine, listener: socke
     core = Core(machine.settings(), machine.root / "state.db")
     core.state.close()
     machine.fails["journalctl"] = "no journal files"
-    serve(listener, [lambda _: answer(core.agent, b"nonsense")])
+    serve(listener, [lambda _: reply(core, b"nonsense")])
     with pytest.raises(InstallError, match=r"found FailedReply(.|\n)*no journal files"):
         services.await_answer(limit_s=0.3)
 
