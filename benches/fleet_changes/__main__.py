@@ -1,4 +1,4 @@
-"""``python -m benches.fleet_changes``: enters the sandbox, makes the changes block by block, publishes what was found."""
+"""``python -m benches.fleet_changes``: enters the sandbox, makes changes block by block, publishes what was found."""
 
 from __future__ import annotations
 
