@@ -24,7 +24,6 @@ from demo.hosts.switch import Switch
 
 NETWORK = IPv4Network("10.100.0.0/16")
 BACKEND = "web_nodes"
-_ANSWERED = IPv4Network("10.100.0.0/17")  # the nodes' part of it, the core's own address excepted
 _ADMIN_SOCKET = "/run/haproxy/admin.sock"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _CHECK_LIMIT_S = 60
@@ -92,7 +91,7 @@ class Ground:
         host.run(("usermod", "--shell", "/bin/sh", "root"))
         host.write("/root/.ssh/authorized_keys", f"{authorized_key}\n".encode(), mode=0o600)
         host.write("/etc/haproxy/responder.cfg", _RESPONDER.encode())
-        host.run(("ip", "route", "add", "local", str(_ANSWERED), "dev", "lo"))
+        host.run(("ip", "route", "add", "local", str(NETWORK), "dev", "lo"))
         host.spawn(("haproxy", "-f", "/etc/haproxy/responder.cfg"), name="responder")
         self.core.start((), service_ms=0)
 
