@@ -16,7 +16,7 @@ from core_agent.roll import Node, Roll
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 
 # WireGuard gives up a session at this age (REJECT_AFTER_TIME); keepalives renew it about every two minutes.
-STALE_S = 180
+_STALE_S = 180
 _AGE_BOUNDS_S = (30.0, 60.0, 120.0, 180.0, 300.0)
 
 
@@ -104,7 +104,7 @@ def snapshot(
 
 def _peers(nodes: Iterable[Node], peers: Mapping[str, PeerFacts], now: float) -> Peers:
     ages = {key: max(0.0, now - peer.handshake_at) for key, peer in peers.items() if peer.handshake_at}
-    fresh = {key for key, age in ages.items() if age <= STALE_S}
+    fresh = {key for key, age in ages.items() if age <= _STALE_S}
     return Peers(
         ages=Distribution.of(_AGE_BOUNDS_S, ages.values()),
         fresh=len(fresh),

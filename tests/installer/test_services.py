@@ -47,7 +47,7 @@ def serve(listener: socket.socket, replies: list[Callable[[bytes], bytes]]) -> N
 
 def reply(core: Core, document: bytes) -> bytes:
     """Return what the agent answers to one document."""
-    return b"".join(answer(Turns(core.agent), [document]))
+    return b"".join(answer(Turns(core.agent.carry_out_all), [document]))
 
 
 def test_units_are_those_of_the_zipapp(machine: Machine) -> None:
