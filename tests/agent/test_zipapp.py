@@ -41,10 +41,11 @@ def test_the_same_sources_give_the_same_bytes(zipapp: Path, tmp_path: Path) -> N
 
 
 def test_it_carries_nothing_of_the_callers_side(zipapp: Path) -> None:
-    """No client, no Fabric, no AWS; the units are in."""
+    """No client, no Fabric, no AWS; the units and the relay are in."""
     names = zipfile.ZipFile(zipapp).namelist()
-    assert "core_agent/client.py" not in names
-    assert {"settings/__init__.py", "core_agent/system/drawbridge-agent.service"} <= set(names)
+    assert not [name for name in names if name.startswith("core_agent/client")]
+    system = {"core_agent/system/drawbridge-agent.service", "core_agent/system/relay"}
+    assert {"settings/__init__.py", *system} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
 

@@ -23,6 +23,7 @@ AGENT = pwd.getpwnam("nobody")
 KEY = f"ssh-ed25519 {'A' * 68} someone@example"
 _PLACES = (
     "ZIPAPP",
+    "RELAY",
     "SETTINGS",
     "STATE",
     "SOCKET",

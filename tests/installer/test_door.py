@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
+
 import pytest
 
 from core_agent import paths
@@ -20,9 +24,20 @@ def host_key(machine: Machine) -> None:
 def test_one_key_opens_the_relay_alone(machine: Machine) -> None:
     """The one line restricts everything and forces the relay."""
     door.put_key(KEY)
-    assert paths.AUTHORIZED_KEYS.read_text() == (
-        f'restrict,command="/usr/bin/python3 -I -S /usr/lib/drawbridge/agent.pyz relay" {KEY}\n'
-    )
+    assert paths.AUTHORIZED_KEYS.read_text() == f'restrict,command="{paths.RELAY}" {KEY}\n'
+
+
+def test_the_relay_is_the_zipapps_and_roots_alone_to_change(machine: Machine) -> None:
+    """Everybody may run it, whatever root's umask is; what was there is replaced."""
+    paths.RELAY.parent.mkdir()
+    paths.RELAY.write_text("#!/bin/sh\n# a former one\n")
+    before = os.umask(0o077)
+    try:
+        door.put_relay(machine.zipapp)
+    finally:
+        os.umask(before)
+    assert paths.RELAY.read_text() == Path("core_agent/system/relay").read_text()
+    assert stat.filemode(paths.RELAY.stat().st_mode) == "-rwxr-xr-x"
 
 
 @pytest.mark.usefixtures("host_key")
@@ -31,7 +46,9 @@ def test_sshd_judges_the_rules_even_when_nothing_is_started(machine: Machine) ->
     machine.watches["sshd -t"] = lambda: (paths.SSHD_DROP_IN.read_text(), paths.SSHD_RUN.stat())
     door.put_rules("drawbridge", starting=False)
     assert machine.ran == ["sshd -t"]
-    assert "Match User drawbridge\n" in paths.SSHD_DROP_IN.read_text()
+    rules = paths.SSHD_DROP_IN.read_text()
+    assert "Match User drawbridge\n" in rules
+    assert f"    ForceCommand {paths.RELAY}\n" in rules
 
 
 def test_without_host_keys_sshd_is_not_asked_before_it_must_start(

@@ -50,6 +50,20 @@ def _slots() -> str:
     return found[1] if found else "none"
 
 
+def test_a_former_door_is_replaced(machine: Machine) -> None:
+    """An agent from before the relay was a script: key and rules lead to the script, which is there before they do."""
+    machine.install()
+    former = "/usr/bin/python3 -I -S /usr/lib/drawbridge/agent.pyz relay"
+    for path in (paths.AUTHORIZED_KEYS, paths.SSHD_DROP_IN):
+        path.write_text(path.read_text().replace(str(paths.RELAY), former))
+    paths.RELAY.unlink()
+    machine.watches["sshd -t"] = paths.RELAY.stat
+    machine.install()
+    for path in (paths.AUTHORIZED_KEYS, paths.SSHD_DROP_IN):
+        assert former not in path.read_text()
+        assert str(paths.RELAY) in path.read_text()
+
+
 def test_without_starting_systemd_is_not_touched(machine: Machine) -> None:
     """Everything is laid out; no unit is started, stopped or reloaded."""
     machine.install(start=False)
@@ -79,9 +93,16 @@ def test_what_others_must_read_is_readable_whatever_roots_umask_is(machine: Mach
         os.umask(before)
     modes = {
         path: stat.filemode(path.stat().st_mode)
-        for path in (paths.ZIPAPP.parent, paths.ZIPAPP, paths.SETTINGS.parent, paths.SETTINGS, paths.WG_CONF)
+        for path in (
+            paths.ZIPAPP.parent,
+            paths.ZIPAPP,
+            paths.RELAY,
+            paths.SETTINGS.parent,
+            paths.SETTINGS,
+            paths.WG_CONF,
+        )
     }
-    assert list(modes.values()) == ["drwxr-xr-x", "-rwxr-xr-x", "drwxr-xr-x", "-rw-r--r--", "-rw-------"]
+    assert list(modes.values()) == ["drwxr-xr-x", "-rwxr-xr-x", "-rwxr-xr-x", "drwxr-xr-x", "-rw-r--r--", "-rw-------"]
     assert {path.stat().st_uid for path in (paths.WG_CONF, paths.HAPROXY_CFG, paths.STATE)} == {AGENT.pw_uid}
 
 
