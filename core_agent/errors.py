@@ -14,6 +14,7 @@
     ├── UnreadableFacts          yes   a program printed something that its manual does not promise
     ├── FileFailed               yes   a file on the core could not be read or written
     └── StateError               no    the agent's own records are missing, damaged or from a newer agent
+        ├── RecordsLost          no    they are missing or damaged, so that nothing in them can be used any more
         └── RecordFailed         yes   a change could not be made durable; nothing was done about it
 
 Wording: what was being done, then what was wanted and what was found:
@@ -119,6 +120,10 @@ class FileFailed(DrawbridgeError):
 
 class StateError(DrawbridgeError):
     """The agent's own records are missing, damaged or written by a newer agent; nothing on the core was touched."""
+
+
+class RecordsLost(StateError):
+    """The records are missing or damaged. Only then may others be rebuilt in their place (``core_agent.recovery``)."""
 
 
 class RecordFailed(StateError):

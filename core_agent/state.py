@@ -14,7 +14,7 @@ from typing import Self
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
-from core_agent.errors import RecordFailed, StateError
+from core_agent.errors import RecordFailed, RecordsLost, StateError
 from core_agent.roll import Burst, Changes, Node, Roll
 
 SCHEMA_VERSION = 1
@@ -47,46 +47,57 @@ class State:
         """Make new, empty records at ``path``, which must not exist. Raises ``StateError``."""
         if path.exists():
             raise StateError(f"creating {path}: there are records already")
-        connection = _connect(path)
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
-        connection.execute("INSERT INTO burst VALUES (1, ?, ?)", (burst.level_percent, burst.reason))
-        connection.execute("COMMIT")
-        connection.close()
+        try:
+            with contextlib.closing(_connect(path)) as connection:
+                _configure(connection)
+                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+                connection.execute("INSERT INTO burst VALUES (1, ?, ?)", (burst.level_percent, burst.reason))
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise RecordFailed(f"creating {path}: {error}") from None
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the records at ``path``. Raises ``StateError`` when they are missing, damaged or a newer agent's."""
-        if not path.exists():
-            raise StateError(f"opening {path}: no records there")
+        """Open the records at ``path``.
+
+        Raises ``RecordsLost`` when they are missing or damaged, and ``StateError`` when they are a newer agent's, or
+        when the machine does not let them be read, which says nothing about them.
+        """
+        if not path.exists() or path.stat().st_size == 0:  # SQLite would take the log beside an empty file away
+            raise RecordsLost(f"opening {path}: no records there")
         try:
             connection = _connect(path)
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version != SCHEMA_VERSION:
-                raise StateError(f"opening {path}: wanted records of version {SCHEMA_VERSION}, found {version}")
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise StateError(f"opening {path}: the records are damaged: {verdict}")
-            state = cls(connection, path)
-            state._load()
+            try:
+                _configure(connection)
+                _examine(connection, path)
+                state = cls(connection, path)
+                state._load()
+            except BaseException:
+                # Left open, it would in the end take away, by name, the log of whatever records lie here by then.
+                connection.close()
+                raise
         except sqlite3.Error as error:
-            raise StateError(f"opening {path}: the records are damaged: {error}") from None
+            if _tells_of_damage(error):
+                raise RecordsLost(f"opening {path}: the records are damaged: {error}") from None
+            raise StateError(f"opening {path}: {error}") from None
         return state
 
     def _load(self) -> None:
-        rows = self._connection.execute(
+        execute = self._connection.execute
+        rows = execute(
             "SELECT instance, grp, lifecycle, since, phase, hold, address, public_key, wants_ready, removing FROM nodes"
         )
+        levels = execute("SELECT level_percent, reason FROM burst").fetchall()
+        if len(levels) != 1:
+            raise RecordsLost(f"opening {self._path}: the records are damaged: wanted one level, found {len(levels)}")
         try:
             self.nodes = Roll(_node(row) for row in rows)
+            groups = execute("SELECT name, generation FROM groups")
+            self.generations = {GroupName(name): generation for name, generation in groups}
+            self.burst = Burst(level_percent=levels[0][0], reason=Reason(levels[0][1]))
         except ValueError as error:
-            raise StateError(f"opening {self._path}: the records are damaged: {error}") from None
-        self.generations = {
-            GroupName(name): generation
-            for name, generation in self._connection.execute("SELECT name, generation FROM groups")
-        }
-        level, reason = self._connection.execute("SELECT level_percent, reason FROM burst").fetchone()
-        self.burst = Burst(level_percent=level, reason=Reason(reason))
+            raise RecordsLost(f"opening {self._path}: the records are damaged: {error}") from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -152,10 +163,34 @@ class State:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # One lock in the agent guards every use, so the connection may cross its threads.
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    return sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+
+
+def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    return connection
+
+
+def _examine(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``StateError`` for a newer agent's records, and ``RecordsLost`` for damaged ones."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    wanted = f"wanted records of version {SCHEMA_VERSION}, found {version}"
+    if version > SCHEMA_VERSION:
+        raise StateError(f"opening {path}: {wanted}; install the newer agent again")
+    if version < SCHEMA_VERSION:  # there never was an older one
+        raise RecordsLost(f"opening {path}: the records are damaged: {wanted}")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise RecordsLost(f"opening {path}: the records are damaged: {verdict}")
+
+
+def _tells_of_damage(error: sqlite3.Error) -> bool:
+    """Whether it is about the content: no permission, a full disk or a failed read say nothing of that."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # Python's own, of a text that is no UTF-8
+        return True
+    # The lowest byte is the kind (sqlite.org/rescode.html); ERROR is a table or a column that is not there.
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 def _row(node: Node) -> tuple[object, ...]:
