@@ -89,7 +89,7 @@ def test_an_agent_that_hangs_up_is_heard_at_once(tmp_path: Path) -> None:
         listener.listen()
         caller, inner = socket.socketpair()
         caller.settimeout(20)
-        process = subprocess.Popen((str(RELAY), str(path)), stdin=inner, stdout=inner)
+        process = subprocess.Popen((str(RELAY), str(path)), stdin=inner.fileno(), stdout=inner.fileno())
         inner.close()
         agent, _ = listener.accept()
         agent.sendall(b"reply\n")

@@ -60,11 +60,11 @@ class LoopbackCore:
         """How many times a login asked for the one door; sshd says so before it answers that it is open."""
         return self.log.read_text().count("Starting session: forced-command ")
 
-    def authorise(self, identity: Path) -> None:
-        """Let the holder of ``identity``, and nobody else, through the one door."""
-        door = shlex.join(("env", f"PYTHONPATH={ROOT}", sys.executable, str(STUB), str(self.folder)))
+    def authorise(self, identity: Path, *door: str) -> None:
+        """Let the holder of ``identity``, and nobody else, through the one door: the stub agent unless given."""
+        stub = ("env", f"PYTHONPATH={ROOT}", sys.executable, str(STUB), str(self.folder))
         public = identity.with_name(f"{identity.name}.pub").read_text()
-        (self.folder / "authorized_keys").write_text(f'restrict,command="{door}" {public}')
+        (self.folder / "authorized_keys").write_text(f'restrict,command="{shlex.join(door or stub)}" {public}')
 
     def behave(self, mode: str) -> None:
         """Let the stub agent answer the next requests in this way."""

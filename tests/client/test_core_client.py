@@ -260,11 +260,39 @@ def test_a_request_does_not_wait_for_an_acknowledgement(core: LoopbackCore, clie
     assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_a_warm_connection_is_reused(core: LoopbackCore, client: CoreClient) -> None:
-    """Many requests travel over one TCP connection."""
+def test_one_channel_carries_many_requests(core: LoopbackCore, client: CoreClient) -> None:
+    """One TCP connection, and one start of what the key opens."""
     for _ in range(5):
         client.request(ReadFacts())
-    assert (core.connections, len(core.requests)) == (1, 5)
+    assert (core.connections, core.sessions, len(core.requests)) == (1, 1, 5)
+
+
+def test_a_channel_that_ended_is_opened_anew(core: LoopbackCore, client: CoreClient) -> None:
+    """An agent that restarts between two requests costs neither an error nor the connection, and nothing goes twice."""
+    core.behave("answer, then end")
+    for _ in range(3):
+        client.request(ReadFacts())
+    assert (core.connections, core.sessions, len(core.requests)) == (1, 3, 3)
+
+
+def test_a_channel_that_ends_under_a_request_is_opened_anew_once(core: LoopbackCore, client: CoreClient) -> None:
+    """The request goes again over another channel; a second end is an error that may be retried."""
+    client.request(ReadFacts())
+    core.behave("silence")
+    with pytest.raises(CoreUnreachable, match="wanted a reply, found nothing") as caught:
+        client.request(ReadFacts())
+    assert caught.value.retryable
+    assert (core.connections, core.sessions, len(core.requests)) == (1, 2, 3)
+
+
+def test_a_quiet_connection_that_lives_is_kept(
+    core: LoopbackCore, client: CoreClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for a sign of life, which starts nothing on the core."""
+    monkeypatch.setattr(connection, "_QUIET_S", 0)
+    for _ in range(3):
+        client.request(ReadFacts())
+    assert (core.connections, core.sessions) == (1, 1)
 
 
 def test_a_refusal_does_not_cost_the_connection(core: LoopbackCore, client: CoreClient) -> None:
@@ -340,6 +368,50 @@ def test_a_request_over_the_limit_is_not_sent(core: LoopbackCore, client: CoreCl
     with pytest.raises(ContractError, match=f"request: wanted at most {MAX_REQUEST_BYTES} bytes"):
         client.request(SyncFleet(group=GROUP, generation=1, seats=seats))
     assert core.connections == 0
+
+
+# --- many at once ---------------------------------------------------------------------------------------------------
+
+
+def test_many_commands_are_answered_in_their_order(core: LoopbackCore, client: CoreClient) -> None:
+    """Over one channel; what the agent refuses stands in its place, and the rest is carried out."""
+    commands: list[Command] = [SetBurst(level_percent=level, reason=Reason("test")) for level in range(100)]
+    commands[50] = ActivateNode(instance=InstanceId("i-1"))
+    outcomes = client.request_all(commands)
+    assert [outcome.level_percent for outcome in outcomes if isinstance(outcome, BurstReport)] == [
+        level for level in range(100) if level != 50
+    ]
+    assert isinstance(outcomes[50], Refused)
+    assert outcomes[50].kind is RefusalKind.UNKNOWN_NODE
+    assert (core.sessions, len(core.requests)) == (1, 100)
+
+
+def test_no_command_is_no_request(core: LoopbackCore, client: CoreClient) -> None:
+    """Nothing is dialled for an empty list."""
+    assert client.request_all([]) == []
+    assert core.connections == 0
+
+
+def test_after_a_channels_end_only_what_is_unanswered_goes_again(core: LoopbackCore, client: CoreClient) -> None:
+    """An agent that restarts in the middle of many costs no error; each answer is that of its own command."""
+    client.request(ReadFacts())
+    core.behave("answer, then end")
+    first, second = (SetBurst(level_percent=level, reason=Reason("test")) for level in (1, 2))
+    assert [report.level_percent for report in client.request_all([first, second])] == [1, 2]  # type: ignore[union-attr]  # a report or the test fails
+    assert [decode_request(document)[1] for document in core.requests] == [ReadFacts(), first, second]
+    assert (core.connections, core.sessions) == (1, 2)
+
+
+def test_one_deadline_is_for_all(core: LoopbackCore) -> None:
+    """However many there are, the list ends by the deadline of one."""
+    core.behave("slow")
+    began = time.monotonic()
+    with (
+        dial(core, reply_timeout_s=2) as client,
+        pytest.raises(CoreUnreachable, match=r"wanted an answer within 2 s"),
+    ):
+        client.request_all([ReadFacts()] * 20)
+    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 # --- answers that are none ------------------------------------------------------------------------------------------
