@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class Claim:
 
 def publish(name: str, claims: Sequence[Claim], *, write: bool = True) -> None:
     """Print ``claims`` as a table with a verdict below it and, with ``write``, keep them as ``results/NAME.json``."""
-    screen = Screen()
+    screen = Screen(sys.stdout)
     screen.say("")
     screen.table(("claim", "median", "p10 – p90", "goal", "holds"), [_row(claim) for claim in claims])
     broken = [claim for claim in claims if claim.holds is False]
