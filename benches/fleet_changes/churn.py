@@ -1,7 +1,8 @@
 """Nodes that come and go, several at a time; it knows neither load nor load balancer.
 
 Each machine has a thread: it joins as a new instance, serves for a moment, leaves, and begins again, until the changes
-asked for have been made or the time is up. What went wrong ends the block and is raised.
+asked for have been made or the time is up. A change that does not come about is kept as trouble, and ends its machine's
+part in the block.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benches.fleet_changes.contender import Contender, Stages
+from core_agent.errors import DrawbridgeError
 
 SERVE_S = 0.5
 
@@ -30,9 +32,6 @@ class Made:
         """Joins and leaves together."""
         return len(self.joins) + len(self.leaves)
 
-    def __add__(self, other: Made) -> Made:
-        return Made(joins=self.joins + other.joins, leaves=self.leaves + other.leaves)
-
 
 class Churn:
     """Changes of ``contender`` by its ``machines``; instances are called by number, each once in the whole run."""
@@ -44,6 +43,7 @@ class Churn:
         self._lock = threading.Lock()
         self._joins: list[Stages] = []
         self._leaves: list[Stages] = []
+        self.troubles: list[DrawbridgeError] = []
 
     @property
     def made(self) -> Made:
@@ -68,12 +68,18 @@ class Churn:
                 if next(turns, None) is None:
                     return
             instance = self._name()
-            joined = self._contender.join(machine, instance)
-            time.sleep(SERVE_S)
-            left = self._contender.leave(machine, instance)
-            with self._lock:
-                self._joins.append(joined)
-                self._leaves.append(left)
+            try:
+                joined = self._contender.join(machine, instance)
+                with self._lock:
+                    self._joins.append(joined)
+                time.sleep(SERVE_S)
+                left = self._contender.leave(machine, instance)
+                with self._lock:
+                    self._leaves.append(left)
+            except DrawbridgeError as trouble:
+                with self._lock:
+                    self.troubles.append(trouble)
+                return
 
     def _name(self) -> str:
         with self._lock:

@@ -10,11 +10,18 @@ from benches.fleet_changes.watch import Watch
 Stages = Mapping[str, float]
 """What had come about → seconds since the change was sent."""
 
+READY = "node ready"
+"""The stage, in every join, at which the node itself has done all its own work."""
+
 
 class Contender(Protocol):
-    """A load balancer with its own way of hearing of changes. ``join`` and ``leave`` run in one thread per machine."""
+    """A load balancer with its own way of hearing of changes. ``join`` and ``leave`` run in one thread per machine.
+
+    ``terms`` says, for a reader of the numbers, under which settings and with which allowances they came about.
+    """
 
     name: str
+    terms: str
     url: str
     watch: Watch
 

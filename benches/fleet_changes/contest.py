@@ -24,6 +24,7 @@ class Contestant:
         self.contender = contender
         self.account = Account()
         self.seconds = 0.0
+        self._reloads_before = 0
         self.wanted = changes
         self._limit_s = limit_s
         self._standing = range(standing)
@@ -33,6 +34,11 @@ class Contestant:
     def made(self) -> Made:
         """The changes made so far."""
         return self._churn.made
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What kept changes from being made."""
+        return tuple(map(str, self._churn.troubles))
 
     @property
     def reloads(self) -> int:

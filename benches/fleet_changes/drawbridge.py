@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
 
-from benches.fleet_changes.contender import Stages
+from benches.fleet_changes.contender import READY, Stages
 from benches.fleet_changes.fleet import Fleet
 from benches.fleet_changes.keys import KeyPair
 from benches.fleet_changes.machine import PORT, Machine
@@ -21,6 +21,7 @@ class Drawbridge:
     """The core at ``url``, spoken to through ``fleet``, with these ``machines``."""
 
     name = "drawbridge"
+    terms = "Its nodes are reached through WireGuard; a leaving machine is cut off the moment the agent lets go of it."
 
     def __init__(self, *, url: str, fleet: Fleet, machines: Sequence[Machine], watch: Watch) -> None:
         self.url = url
@@ -51,7 +52,7 @@ class Drawbridge:
         moments = {
             "seated": seated,
             "enrolled": enrolled,
-            "tunnel raised by the node": raised,
+            READY: raised,
             Moment.HEALTHY: healthy,
             Moment.OPEN: opened,
             Moment.SERVED: served,

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
 from pathlib import Path
 
+from benches.fleet_changes.dataplane import DataPlane
 from benches.fleet_changes.drawbridge import Drawbridge
 from benches.fleet_changes.fleet import Fleet
 from benches.fleet_changes.machine import Machine
+from benches.fleet_changes.peer_host import BACKEND as PEER_BACKEND
+from benches.fleet_changes.peer_host import SOCKET as PEER_SOCKET
+from benches.fleet_changes.peer_host import PeerHost
 from benches.fleet_changes.watch import Watch
 from core_agent.build import build
 from core_agent.client import CoreClient
@@ -27,10 +30,12 @@ from settings import Settings, parse
 MACHINES = 8
 SLOTS, SERVICE_MS = configuration.SLOTS, 100
 CORE_CAPACITY = SLOTS * 1000 / SERVICE_MS
+_PEER_ADDRESS = CORE_ADDRESS + 1
+_PEER_NODES = [FIRST_INSTANCE_ADDRESS + number for number in range(50, 240)]
 
 
 class Site:
-    """Call ``build`` once, then take the ``product``; ``close`` says farewell, the sandbox's end takes the rest."""
+    """Call ``build`` once, then take the ``product`` and, if there is one, the ``peer``; at the end ``close``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,18 +46,20 @@ class Site:
         self.machines = [
             Machine(
                 name=f"edge-{number}",
-                address=IPv4Address(FIRST_INSTANCE_ADDRESS) + number,
+                address=FIRST_INSTANCE_ADDRESS + number,
                 switch=self.switch,
                 log_folder=self.logs,
             )
             for number in range(MACHINES)
         ]
         self._core = Core(switch=self.switch, log_folder=self.logs)
+        self._peer_host = PeerHost(address=_PEER_ADDRESS, switch=self.switch, log_folder=self.logs)
         self.product: Drawbridge
+        self.peer: DataPlane | None = None
         self._client: CoreClient
 
-    def build(self) -> None:
-        """Start everything; the agent is new, so it has neither node nor record."""
+    def build(self, dataplaneapi: Path | None) -> None:
+        """Start everything, with the peer if its program is given; the agent is new: no node, no record."""
         self.switch.start()
         identity, agent = self.folder / "identity", self.folder / "agent.pyz"
         subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", identity), check=True)
@@ -72,15 +79,32 @@ class Site:
         self.product = Drawbridge(
             url=f"http://{CORE_ADDRESS}/", fleet=Fleet(self._client), machines=self.machines, watch=watch
         )
+        if dataplaneapi is not None:
+            self.peer = self._build_peer(dataplaneapi)
 
     def close(self) -> None:
         """Hang up and pull every plug."""
         self.product.watch.stop()
         self._client.close()
+        if self.peer is not None:
+            self.peer.watch.stop()
+            self._peer_host.stop()
         for machine in self.machines:
             machine.stop()
         self.users.stop()
         self._core.stop()
+
+    def _build_peer(self, dataplaneapi: Path) -> DataPlane:
+        self._peer_host.build(dataplaneapi, slots=SLOTS, service_ms=SERVICE_MS)
+        watch = Watch(self._peer_host.host, PEER_SOCKET, PEER_BACKEND)
+        watch.start()
+        return DataPlane(
+            url=f"http://{_PEER_ADDRESS}/",
+            consul=self._peer_host.consul,
+            machines=self.machines,
+            addresses=_PEER_NODES,
+            watch=watch,
+        )
 
     def _settings(self, text: str) -> Settings:
         return parse(text, source="the bench's drawbridge.toml")
