@@ -114,6 +114,8 @@ def _changes(server: Server, found: ServerFacts) -> list[Step]:
     unproven = found.mode is Mode.MAINT and mode is Mode.READY and not found.healthy
     if found.mode is not mode and not unproven:
         steps.append(SetMode(name=server.name, mode=mode))
+    if found.mode is not Mode.MAINT and not found.checking:  # without its check nobody would see it die
+        steps.append(StartChecks(name=server.name))
     return steps
 
 

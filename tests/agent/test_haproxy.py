@@ -80,6 +80,7 @@ def _plan(server: Server | None, facts: ServerFacts | None) -> tuple[object, ...
         ),
         (_server(), _facts(mode=Mode.MAINT, checking=False, check=""), (DeleteServer(name="i-1"),)),
         (_server(mode=Mode.MAINT), _facts(mode=Mode.MAINT, checking=False), (DeleteServer(name="i-1"),)),
+        (_server(), _facts(checking=False), (StartChecks(name="i-1"),)),
         (
             _server(weight=14, maxconn=15, mode=Mode.DRAIN),
             _facts(),

@@ -5,8 +5,6 @@ It knows what must be true of a core that was left in peace, and must not know h
 
 from __future__ import annotations
 
-from hypothesis import note
-
 from core_agent.contract.messages import (
     ActivateNode,
     EnrollNode,
@@ -27,7 +25,7 @@ from tests.agent.walk.tunnel import peers_in
 
 def end_quietly(stage: Stage) -> None:
     """Bring ``stage`` to rest and demand that peers, servers and seats are one. Raises ``Violation``."""
-    note("a quiet end: everything healthy, one look at each group")
+    stage.note("a quiet end: everything healthy, one look at each group")
     _heal(stage)
     for last in (False, True):  # an id that came again in another group must leave the one that it was in first
         for group in GROUPS:
@@ -49,7 +47,7 @@ def end_quietly(stage: Stage) -> None:
 
 def _heal(stage: Stage) -> None:
     machine = stage.machine
-    machine.cut_after = stage.life.state.cut_commit = None
+    machine.cut_after = None
     machine.disk_full = False
     stage.life.state.refuse_writes(refuse=False)
     for one in stage.cloud.instances.values():
@@ -118,9 +116,9 @@ def _demand_rest(stage: Stage) -> None:
     pending = facts.pending_steps if isinstance(facts, FactsReport) else facts
     stage.demand(pending == 0, f"there is still a plan: {pending}")
     for _ in range(2):
-        before = stage.tally.effects
+        before = stage.machine.done
         stage.look()
-        stage.demand(stage.tally.effects == before, "a second pass still had something to do")
+        stage.demand(stage.machine.done == before, "a second pass still had something to do")
         stage.die()
     machine = stage.machine
     running = {key: peer.addresses for key, peer in machine.tunnel.peers.items()}

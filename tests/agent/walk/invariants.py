@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName, InstanceId
@@ -63,13 +64,14 @@ def check(scene: Scene) -> int:
 def _addresses(scene: Scene) -> Iterator[str]:
     """No address is shared, none lies outside the network, and the core's own is never given."""
     given: dict[str, InstanceId] = {}
-    hosts = {str(host) for host in scene.settings.tunnel.network.hosts()}
+    network = scene.settings.tunnel.network
+    ends = {network.network_address, scene.settings.tunnel.core_address, network.broadcast_address}
     for node in scene.nodes.values():
         if node.address is None:
             continue
         if node.address in given:
             yield f"{node.address} is on record for {given[node.address]} and {node.instance}"
-        if node.address not in hosts or node.address == str(scene.settings.tunnel.core_address):
+        if (address := IPv4Address(node.address)) not in network or address in ends:
             yield f"{node.instance} has {node.address}"
         given[node.address] = node.instance
 
@@ -262,7 +264,8 @@ def _running_differences(server: RunningServer, mode: str, place: tuple[object, 
     if (server.address, server.weight, server.maxconn) != place:
         yield f"server {server.name}: wanted it at {place}, found {server}"
     unproven = mode == "ready" and server.mode == "maint" and not server.healthy
-    if server.mode != mode and not unproven:
+    stays_closed = mode == "maint" and server.mode == "drain"  # it took requests, which maintenance would cut off
+    if server.mode != mode and not unproven and not stays_closed:
         yield f"server {server.name}: wanted {mode}, found {server}"
     if not server.checking:
         yield f"server {server.name}: wanted its health check running, found {server}"

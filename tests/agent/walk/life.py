@@ -18,23 +18,20 @@ from core_agent.host import Host
 from core_agent.roll import Burst, Node
 from core_agent.state import State
 from settings import Settings
-from tests.agent.walk.machine import CutError, Machine
+from tests.agent.walk.machine import Machine
 
 START = 1_800_000_000.0
 LOOK_S, ADVANCE_S = 2.5, 0.25
 
 
 class FragileState(State):
-    """Records whose commit can be cut off or refused by the disk."""
+    """Records that can be cut off right before they are durable, and refused by the disk."""
 
-    cut_commit: str | None = None  # "before" or "after" it is durable
+    before_commit: Callable[[], None] = staticmethod(lambda: None)
 
     def _write(self) -> None:
-        if self.cut_commit == "before":
-            raise CutError
+        self.before_commit()
         super()._write()
-        if self.cut_commit == "after":
-            raise CutError
 
     def refuse_writes(self, *, refuse: bool) -> None:
         """Let the disk be full, or empty again."""
@@ -59,6 +56,7 @@ class Life:
 
     def _begin(self) -> None:
         self.state = FragileState.open(self._path)
+        self.state.before_commit = self.machine.commit
         host = Host(
             self.settings,
             wg_conf=self.machine.wg_conf,

@@ -31,8 +31,8 @@ class CutError(Exception):
 class Effect:
     """One thing that the agent did, and how the core stood right before it.
 
-    ``what`` is ``put peer``, ``take peer``, ``file`` or the verb of a runtime command; ``name`` the key, the file or
-    the server; ``detail`` the rest of the words.
+    ``what`` is ``commit``, ``file``, ``put peer``, ``take peer`` or the verb of a runtime command; ``name`` the file,
+    the key or the server; ``detail`` the rest of the words.
     """
 
     what: str
@@ -50,12 +50,16 @@ class Effect:
 
 
 class Machine:
-    """WireGuard, HAProxy and both files in ``folder``. ``cut_after`` counts the effects until the agent dies."""
+    """WireGuard, HAProxy and both files in ``folder``. ``cut_after`` counts the effects until the agent dies.
+
+    ``done`` counts all effects that there were; ``effects`` are those of the step.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.wg_conf, self.haproxy_cfg = folder / "wg0.conf", folder / "haproxy.cfg"
         self.wg_conf.write_text(OPERATORS_PART)
         self.effects: list[Effect] = []
+        self.done = 0
         self.cut_after: int | None = None
         self.disk_full = False
         self.tunnel = Tunnel()
@@ -71,6 +75,15 @@ class Machine:
     def cfg(self) -> str:
         """The text of haproxy.cfg; nothing when the file is missing."""
         return self.haproxy_cfg.read_text() if self.haproxy_cfg.exists() else ""
+
+    def text(self) -> str:
+        """Return what runs and what both files say, as a person would compare it; nothing that counts or ages."""
+        peers = [f"peer {key} {' '.join(peer.addresses)}" for key, peer in sorted(self.tunnel.peers.items())]
+        servers = [
+            f"server {s.name} {s.address} {s.mode} weight {s.weight} maxconn {s.maxconn} checked {s.checking}"
+            for _, s in sorted(self.proxy.servers.items())
+        ]
+        return "\n".join([*peers, *servers, self.conf, self.cfg])
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -105,6 +118,10 @@ class Machine:
             patch.object(files, "replace", self._replace),
         ):
             yield
+
+    def commit(self) -> None:
+        """Take note that records are about to become durable."""
+        self._note("commit", "records")
 
     # --- what the agent's calls come to -----------------------------------------------------------------------------
 
@@ -146,6 +163,7 @@ class Machine:
             if self.cut_after == 0:
                 raise CutError
             self.cut_after -= 1
+        self.done += 1
         server = self.proxy.servers.get(name)
         self.effects.append(
             Effect(

@@ -46,7 +46,7 @@ class Walk(RuleBasedStateMachine):
     def a_core_is_installed(self, network: str) -> None:
         """A new core; in the small network addresses run out."""
         self.tally.walks += 1
-        self.stage = Stage(NETWORKS[network], self.tally)
+        self.stage = Stage(NETWORKS[network], self.tally, note)
 
     def teardown(self) -> None:
         """End quietly, unless the walk has failed already."""
@@ -296,12 +296,6 @@ class Walk(RuleBasedStateMachine):
         """Kill -9 right before one of its next effects."""
         note(f"the agent will be killed after {effects} more effects")
         self.stage.machine.cut_after = effects
-
-    @rule(when=st.sampled_from(["before", "after"]))
-    def the_agent_will_be_killed_at_its_next_commit(self, when: str) -> None:
-        """Kill -9 right before or right after the records are durable."""
-        note(f"the agent will be killed right {when} its next commit")
-        self.stage.life.state.cut_commit = when
 
     @rule()
     def the_agent_is_restarted(self) -> None:

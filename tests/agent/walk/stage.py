@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from hypothesis import note
-
 from core_agent.contract.messages import Command, FleetReport, HoldNode, Phase, SetBurst, SyncFleet
 from core_agent.contract.names import GroupName, InstanceId
 from core_agent.errors import DrawbridgeError, Refused
@@ -29,9 +27,13 @@ _MEMORY = Path("/dev/shm")  # where a sync costs nothing; what survives kill -9 
 
 
 class Stage:
-    """One core from its installation on. ``broken`` once a rule was; ``settled`` as in ``Scene``."""
+    """One core from its installation on; ``note`` is told what happens, a sentence at a time.
 
-    def __init__(self, settings: Settings, tally: Tally) -> None:
+    ``broken`` once a rule was; ``settled`` as in ``Scene``.
+    """
+
+    def __init__(self, settings: Settings, tally: Tally, note: Callable[[str], object] = print) -> None:
+        self.note = note
         self.settings = settings
         self.tally = tally
         self.cloud = Cloud()
@@ -52,6 +54,7 @@ class Stage:
 
     def close(self) -> None:
         """Leave nothing behind."""
+        self.tally.effects += self.machine.done
         self.life.end()
         self._stack.close()
 
@@ -63,7 +66,7 @@ class Stage:
 
     def tell_all(self, commands: Sequence[Command]) -> Sequence[object]:
         """Send ``commands`` together and judge; return the answers in their order, as ``tell``."""
-        self._begin()
+        self.machine.effects.clear()
         self.tally.commands += len(commands)
         before, generations = self.life.nodes, dict(self.life.state.generations)
         answers: Sequence[object] = [None] * len(commands)
@@ -88,7 +91,7 @@ class Stage:
             went_through = self.watch(self.life.look)
         if went_through and self.machine.tunnel.up and self.machine.proxy.up:
             self.settled = True
-            self._begin()
+            self.machine.effects.clear()
             self._judge(self.life.nodes, dict(self.life.state.generations), died=False)
             self.tally.repairs += self._unrepaired
             self._unrepaired = 0
@@ -97,7 +100,7 @@ class Stage:
 
     def watch(self, tick: Callable[[], DrawbridgeError | None]) -> bool:
         """Let the ticker act and judge; return whether it met no error and did not die."""
-        self._begin()
+        self.machine.effects.clear()
         before, generations = self.life.nodes, dict(self.life.state.generations)
         died, error = False, None
         try:
@@ -113,7 +116,7 @@ class Stage:
 
     def die(self) -> None:
         """Kill the agent and start it again; what it worked with must be what is on the disk."""
-        note("  the agent is killed there, and starts again")
+        self.note("  the agent is killed there, and starts again")
         remembered = self.life.nodes
         self.life.die()
         self.life.state.refuse_writes(refuse=self.machine.disk_full)
@@ -139,7 +142,7 @@ class Stage:
 
     def drifted(self, sentence: str) -> None:
         """Take note that somebody else changed the core."""
-        note(sentence)
+        self.note(sentence)
         self.settled = False
         self._unrepaired += 1
         self.tally.drifts += 1
@@ -157,10 +160,6 @@ class Stage:
         if not holds:
             self.broken = True
             raise Violation(sentence)
-
-    def _begin(self) -> None:
-        self.tally.effects += len(self.machine.effects)
-        self.machine.effects.clear()
 
     def _heard(self, command: Command, before: Mapping[InstanceId, Node], answer: object) -> None:
         """Take note of what the agent was told, if it took it in: the records say so, also when it died since."""
