@@ -14,8 +14,9 @@ from ipaddress import IPv4Address
 from benches.fleet_changes.consul import Consul
 from benches.fleet_changes.contender import READY, Stages
 from benches.fleet_changes.machine import PORT, Machine
+from benches.fleet_changes.moments import Moment
 from benches.fleet_changes.peer_host import POLL_S, RELOAD_DELAY_S
-from benches.fleet_changes.watch import Moment, Watch
+from benches.fleet_changes.watch import Watch
 
 GRACE_S = 2.0
 

@@ -10,8 +10,9 @@ from benches.fleet_changes.contender import READY, Stages
 from benches.fleet_changes.fleet import Fleet
 from benches.fleet_changes.keys import KeyPair
 from benches.fleet_changes.machine import PORT, Machine
+from benches.fleet_changes.moments import Moment
 from benches.fleet_changes.trouble import BenchError
-from benches.fleet_changes.watch import PATIENCE_S, Moment, Watch
+from benches.fleet_changes.watch import PATIENCE_S, Watch
 from core_agent.contract.messages import Lifecycle
 
 _ASK_AGAIN_S = 0.25

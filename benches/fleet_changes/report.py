@@ -9,7 +9,8 @@ from benches.claims import Claim, Spread
 from benches.fleet_changes.contender import READY, Stages
 from benches.fleet_changes.contest import Contestant
 from benches.fleet_changes.load import Account
-from benches.fleet_changes.watch import INTERVAL_S, Moment
+from benches.fleet_changes.moments import Moment
+from benches.fleet_changes.watch import INTERVAL_S
 
 _SERVING = "from a node that is ready to its first answered request"
 
