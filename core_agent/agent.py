@@ -84,7 +84,7 @@ class Agent:
     def _turn(self, commands: Sequence[Command]) -> list[Report | DrawbridgeError]:
         try:
             decided = self._decide_all(commands)
-            sight = self._settle(self._scope(commands, decided))
+            sight = self._settle(*self._scope(commands, decided))
         except DrawbridgeError as error:
             return [error] * len(commands)
         return [self._outcome(*pair, sight) for pair in zip(commands, decided, strict=True)]
@@ -95,12 +95,13 @@ class Agent:
         Raises the first error that converging met.
         """
         with self._lock:
-            return self._moved(self._settle(None))
+            return self._moved(self._settle(None, ()))
 
     def advance(self) -> bool:
         """Let the nodes in motion advance, looking at them alone; return and raise as ``tick``."""
         with self._lock:
-            return self._moved(self._settle(self._desired.about(self._state.nodes.moving)))
+            moving = tuple(self._state.nodes.moving)
+            return self._moved(self._settle(self._desired.about(moving), moving))
 
     def _moved(self, sight: Sight) -> bool:
         if sight.error is not None:
@@ -147,38 +148,42 @@ class Agent:
             case ReadFacts():
                 return Changes()
 
-    def _scope(self, commands: Sequence[Command], decided: Sequence[Changes | DrawbridgeError]) -> Scope | None:
-        """What the turn is about; None is everything."""
-        scope = Scope()
+    def _scope(
+        self, commands: Sequence[Command], decided: Sequence[Changes | DrawbridgeError]
+    ) -> tuple[Scope | None, Collection[InstanceId]]:
+        """What differs now, or None for a look at everything; and the nodes that may have got further."""
+        scope, watch = Scope(), set[InstanceId]()
         for command, outcome in zip(commands, decided, strict=True):
-            if isinstance(outcome, Changes):
-                scope |= self._desired.follow(outcome, self._state.nodes)
-                if isinstance(command, EnrollNode | ActivateNode | HoldNode):
-                    scope |= self._desired.about((command.instance,))
-        return None if any(isinstance(command, ReadFacts) for command in commands) else scope
+            if not isinstance(outcome, Changes):
+                continue
+            scope |= self._desired.follow(outcome, self._state.nodes)
+            watch.update(node.instance for node in outcome.nodes)
+            if isinstance(command, EnrollNode | ActivateNode | HoldNode):
+                watch.add(command.instance)
+        return None if any(isinstance(command, ReadFacts) for command in commands) else scope, watch
 
     # --- converge ---------------------------------------------------------------------------------------------------
 
-    def _settle(self, scope: Scope | None) -> Sight:
-        """Converge, let phases advance on what was seen, and converge again until neither changes anything."""
-        sight = self._converge(scope)
-        about = tuple(self._state.nodes) if scope is None else scope.names
+    def _settle(self, scope: Scope | None, watch: Collection[InstanceId]) -> Sight:
+        """Converge, let ``watch`` advance on what was seen, and converge again until neither changes anything."""
+        sight = self._converge(scope, watch)
+        watch = tuple(self._state.nodes) if scope is None else watch
         for _ in range(_ROUNDS):
             if sight.backend is None:  # nothing was seen of any server, which is not the same as seeing none
                 break
-            changes = self._advance(about, sight.backend)
+            changes = self._advance(watch, sight.backend)
             if changes.empty:
                 break
             self._state.commit(changes)
             _tell([changes])
-            scope = self._desired.follow(changes, self._state.nodes)
-            about = scope.names
-            sight = self._converge(scope)
+            watch = [node.instance for node in changes.nodes]
+            sight = self._converge(self._desired.follow(changes, self._state.nodes), watch)
         return sight
 
-    def _converge(self, scope: Scope | None) -> Sight:
+    def _converge(self, scope: Scope | None, watch: Collection[InstanceId]) -> Sight:
         begin = time.perf_counter()
-        sight = self._converger.look() if scope is None else self._converger.turn(scope, self._watched(scope))
+        moving = self._state.nodes.moving.intersection(watch)
+        sight = self._converger.look() if scope is None else self._converger.turn(scope, moving)
         self.metrics.converged("full" if scope is None else "scoped", time.perf_counter() - begin, sight)
         if scope is None:
             self.metrics.observe(self._snapshot(sight))
@@ -197,9 +202,6 @@ class Agent:
             backend=sight.backend,
             now=self._clock(),
         )
-
-    def _watched(self, scope: Scope) -> Collection[InstanceId]:
-        return scope.names & self._state.nodes.moving
 
     def _advance(self, instances: Collection[InstanceId], backend: BackendFacts) -> Changes:
         nodes = {name: node for name in instances if (node := self._state.nodes.get(name)) is not None}

@@ -140,9 +140,12 @@ class Converger:
         return facts
 
     def _file_peers(self, scope: Scope | None) -> None:
-        wanted = self._desired.peers
-        peers = {peer.instance: peer for peer in _part(wanted, None if scope is None else scope.keys).values()}
-        gone = None if scope is None else scope.names - peers.keys()
+        if scope is None:
+            peers, gone = {peer.instance: peer for peer in self._desired.peers.values()}, None
+        else:
+            wanted = {name: self._desired.peer_of(name) for name in scope.peers}
+            peers = {name: peer for name, peer in wanted.items() if peer is not None}
+            gone = wanted.keys() - peers.keys()
         self._count("file", int(self._host.write_peers(peers, self._endpoints or {}, gone)))
 
     def _plan_peers(self, scope: Scope | None, facts: WireguardFacts) -> tuple[wireguard_plan.Step, ...]:
@@ -176,14 +179,14 @@ class Converger:
 
     def _file_servers(self, scope: Scope | None) -> None:
         servers = self._servers(scope)
-        gone = None if scope is None else scope.names - servers.keys()
+        gone = None if scope is None else scope.servers - servers.keys()
         self._count("file", int(self._host.write_servers(servers, self._desired.burst, gone)))
 
     def _servers(self, scope: Scope | None) -> Mapping[str, Server]:
-        return _part(self._desired.servers, None if scope is None else scope.names)
+        return _part(self._desired.servers, None if scope is None else scope.servers)
 
     def _plan_servers(self, scope: Scope | None, facts: BackendFacts) -> tuple[haproxy_plan.Step, ...]:
-        found = _part(facts.servers, None if scope is None else scope.names)
+        found = _part(facts.servers, None if scope is None else scope.servers)
         return haproxy_plan.plan(self._servers(scope), found, port=self._port, kept=self._kept)
 
     def _bring_servers(self, scope: Scope | None, facts: BackendFacts, watch: Collection[str]) -> BackendFacts:

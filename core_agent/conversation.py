@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from core_agent.contract.codec import MAX_REQUEST_BYTES
 
 IDLE_S = 180.0  # between two documents
+GATHER_S = 0.003  # after many documents, until the next piece of them
 DOCUMENT_S = 15.0  # from a document's first byte to its last
 REPLY_S = 30.0  # until at least a part of what is sent was taken
 
@@ -65,7 +66,17 @@ class Conversation:
             if not ready:
                 raise TimeoutError(f"wanted {wanted}, found {len(self._inbox)} bytes of one")
             self._read()
+        # Where there are many, more are on their way, in pieces: a turn for each piece costs more than this wait.
+        while 1 < len(documents) < _MOST_AT_ONCE and not self._ended and self._more_within(GATHER_S):
+            documents += self._take()
         return documents
+
+    def _more_within(self, limit_s: float) -> bool:
+        """Read what comes until then; return whether anything did."""
+        if not _poll({self._connection.fileno(): select.POLLIN}, limit_s):
+            return False
+        self._read()
+        return True
 
     def _take(self) -> list[bytes]:
         *documents, rest = bytes(self._inbox).split(b"\n", _MOST_AT_ONCE)

@@ -50,14 +50,16 @@ _FIRST_ID = 1000
 
 @dataclass(slots=True)
 class Scope:
-    """The peers, by key, and the servers, by name, that one turn is about."""
+    """What one turn is about: nodes by their peers (and the keys of those, former ones too) and by their servers."""
 
+    peers: set[InstanceId] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
-    names: set[InstanceId] = field(default_factory=set)
+    servers: set[InstanceId] = field(default_factory=set)
 
     def __ior__(self, other: Scope) -> Self:
+        self.peers |= other.peers
         self.keys |= other.keys
-        self.names |= other.names
+        self.servers |= other.servers
         return self
 
 
@@ -75,25 +77,35 @@ class Desired:
             self._put(node)
 
     def follow(self, changes: Changes, nodes: Mapping[InstanceId, Node]) -> Scope:
-        """Take over ``changes``, which ``nodes`` have in them already; return what they are about."""
+        """Take over ``changes``, which ``nodes`` have in them already; return the peers and servers that differ now."""
+        touched: Iterable[InstanceId] = [node.instance for node in changes.nodes]
         if changes.burst is not None and changes.burst != self.burst:
             self.burst = changes.burst
-            touched: Iterable[InstanceId] = tuple(nodes)
-        else:
-            touched = [node.instance for node in changes.nodes]
+            touched = tuple(nodes)
         scope = Scope()
         for instance in touched:
-            scope.names.add(instance)
-            scope.keys |= {key for key in (self._key_of.get(instance), self._put(nodes[instance])) if key}
+            peer, server = self.peer_of(instance), self.servers.get(instance)
+            self._put(nodes[instance])
+            now = self.peer_of(instance)
+            if peer != now:
+                scope.peers.add(instance)
+                scope.keys.update(one.public_key for one in (peer, now) if one is not None)
+            if server != self.servers.get(instance):
+                scope.servers.add(instance)
         return scope
 
     def about(self, instances: Iterable[InstanceId]) -> Scope:
         """Return the scope of ``instances`` as they are."""
         names = set(instances)
-        return Scope(names=names, keys={key for name in names if (key := self._key_of.get(name))})
+        return Scope(peers=names, servers=names, keys={self._key_of[name] for name in names if name in self._key_of})
 
-    def _put(self, node: Node) -> str | None:
-        """Say what should exist for ``node``; return its key when it should be a peer."""
+    def peer_of(self, instance: InstanceId) -> Peer | None:
+        """Return the peer that should exist for ``instance``, if any."""
+        key = self._key_of.get(instance)
+        return None if key is None else self.peers[key]
+
+    def _put(self, node: Node) -> None:
+        """Say what should exist for ``node``."""
         peer, server = _peer(node), self._server(node)
         former = self._key_of.pop(node.instance, None)
         if former is not None:
@@ -105,7 +117,6 @@ class Desired:
             self.servers[server.name] = server
         else:
             self.servers.pop(node.instance, None)
-        return peer.public_key if peer is not None else None
 
     def _server(self, node: Node) -> Server | None:
         """The server of ``node``; ``weight`` and ``maxconn`` of the settings are one node's at level 100 %.
