@@ -17,13 +17,18 @@ _COMMON = settings(
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate, Phase.shrink],
 )
-QUICK = settings(_COMMON, max_examples=60, stateful_step_count=40)
-LONG = settings(_COMMON, max_examples=500, stateful_step_count=60)
+QUICK = settings(_COMMON, max_examples=50, stateful_step_count=40)
 
 
-def walk(profile: settings, *, seed: int) -> Tally:
-    """Return the counts of walks from ``seed``; raises the violation of the shortest failing walk, told as a story."""
-    tally = Tally()
-    walked = type("Walk", (Walk,), {"tally": tally})
-    run_state_machine_as_test(hypothesis.seed(seed)(walked), settings=profile)
-    return tally
+def long(steps: int) -> settings:
+    """Return the profile of about ``steps`` steps in all; a walk in it is longer than a quick one."""
+    return settings(_COMMON, max_examples=max(1, steps // 60), stateful_step_count=70)
+
+
+def walk(profile: settings, *, seed: int, tally: Tally) -> None:
+    """Walk from ``seed`` and count in ``tally``.
+
+    Raises the ``Violation`` of the shortest failing walk; its notes tell that walk as a story.
+    """
+    counted = type("Walk", (Walk,), {"tally": tally})
+    run_state_machine_as_test(hypothesis.seed(seed)(counted), settings=profile)

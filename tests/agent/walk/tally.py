@@ -23,5 +23,6 @@ class Tally:
     violations: int = 0
 
     def lines(self) -> list[str]:
-        """Return one line for each count."""
-        return [f"{getattr(self, name.name):>9,} {name.name.replace('_', ' ')}" for name in fields(self)]
+        """Return one line for each count that there is, and for the violations in any case."""
+        counts = {field.name.replace("_", " "): getattr(self, field.name) for field in fields(self)}
+        return [f"{count:>9,} {name}" for name, count in counts.items() if count or name == "violations"]
