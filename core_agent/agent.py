@@ -139,7 +139,9 @@ class Agent:
                     nodes, command.instance, command.public_key, core_key=core_key, limits=self._limits, now=now
                 )
             case ActivateNode():
-                return fleet.activate(nodes, command.instance)
+                backend = self._converger.backend  # the ticker saw it a moment ago
+                seen = None if backend is None else _observe(command.instance, backend)
+                return fleet.activate(nodes, command.instance, seen=seen, limits=self._limits, now=now)
             case HoldNode():
                 return fleet.hold(nodes, command.instance, command.hold, now=now)
             case SetBurst():
@@ -167,7 +169,7 @@ class Agent:
     def _settle(self, scope: Scope | None, watch: Collection[InstanceId]) -> Sight:
         """Converge, let ``watch`` advance on what was seen, and converge again until neither changes anything."""
         sight = self._converge(scope, watch)
-        watch = tuple(self._state.nodes) if scope is None else watch
+        watch = tuple(self._state.nodes) if scope is None else self._state.nodes.moving.intersection(watch)
         for _ in range(_ROUNDS):
             if sight.backend is None:  # nothing was seen of any server, which is not the same as seeing none
                 break

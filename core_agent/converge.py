@@ -77,6 +77,11 @@ class Converger:
         """Return the core's own public key. Raises ``CommandFailed``."""
         return (self._wireguard or self._host.read_wireguard()).public_key
 
+    @property
+    def backend(self) -> BackendFacts | None:
+        """What HAProxy was last seen to run; None after it could not be seen."""
+        return self._backend
+
     def pending(self) -> int | None:
         """Return how many steps are still needed by what is known; None when a side is not known."""
         if self._wireguard is None or self._backend is None:

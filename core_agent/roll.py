@@ -5,7 +5,6 @@ It decides nothing about any.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -132,7 +131,7 @@ class Roll(Mapping[InstanceId, Node]):
         return last - first - sum(1 for number in self._taken if first <= number < last)
 
 
-@functools.lru_cache(maxsize=1 << 16)
 def number_of(address: str) -> int:
-    """Return an IPv4 address as a number; reading one takes longer than all else that is done with it."""
-    return int(IPv4Address(address))
+    """Return an IPv4 address, known to be one, as a number; ``IPv4Address`` would check it again, for ten times the time."""
+    a, b, c, d = map(int, address.split("."))
+    return a << 24 | b << 16 | c << 8 | d
