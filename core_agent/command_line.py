@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import NoReturn
@@ -13,13 +14,11 @@ from typing import NoReturn
 import settings
 from core_agent import __version__, exposition, paths
 from core_agent.agent import Agent
-from core_agent.errors import DrawbridgeError, StateError
-from core_agent.files import read
+from core_agent.errors import DrawbridgeError
 from core_agent.host import Host
 from core_agent.install import install
+from core_agent.recovery import open_or_rebuild
 from core_agent.server import Server, listen
-from core_agent.state import State
-from core_agent.wireguard.conf import nodes_in
 
 
 def run(arguments: list[str]) -> int:
@@ -71,7 +70,7 @@ def _install(options: argparse.Namespace) -> None:
 def _serve(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     loaded = settings.load(options.config)
-    agent = Agent(loaded, _state(), Host(loaded))
+    agent = Agent(loaded, open_or_rebuild(loaded.tunnel.network, now=time.time()), Host(loaded))
     tunnel = loaded.tunnel
     if tunnel.metrics_port:
         inside = IPv4Interface((tunnel.core_address, tunnel.network.prefixlen))
@@ -82,19 +81,3 @@ def _serve(options: argparse.Namespace) -> None:
 def _relay(_: argparse.Namespace) -> NoReturn:
     """Serve the connections that sshd let in before it was told of the script, and go on doing so until they end."""
     os.execv(paths.RELAY, (str(paths.RELAY),))  # noqa: S606 - the script is ours, and there is no shell to go through
-
-
-def _state() -> State:
-    """Open the records; refuse to start with none while ``wg0.conf`` names nodes, because that would remove them."""
-    try:
-        return State.open(paths.STATE)
-    except StateError as error:
-        nodes = nodes_in(read(paths.WG_CONF))
-        if nodes:
-            raise StateError(
-                f"{error}; {paths.WG_CONF} names {len(nodes)} nodes, which an empty start would remove: nothing was "
-                f"touched. Restore {paths.STATE}, or take the nodes out of {paths.WG_CONF} and install again"
-            ) from None
-        if paths.STATE.exists():
-            raise
-        raise StateError(f"{error}; run `agent.pyz install` once") from None

@@ -33,7 +33,7 @@ def replace(path: Path, text: str, *, mode: int, check: Callable[[Path], None] |
         if check is not None:
             check(draft)
         draft.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise FileFailed(f"writing {path}: {error.strerror}") from None
     finally:
@@ -50,7 +50,8 @@ def _write(draft: Path, text: str, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make what was renamed in ``directory`` survive a power cut. Raises ``OSError``."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -48,7 +48,7 @@ class State:
         if path.exists():
             raise StateError(f"creating {path}: there are records already")
         try:
-            with contextlib.closing(_connect(path)) as connection:
+            with contextlib.closing(_connect(path, "rwc")) as connection:
                 _configure(connection)
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
                 connection.execute("INSERT INTO burst VALUES (1, ?, ?)", (burst.level_percent, burst.reason))
@@ -67,16 +67,15 @@ class State:
         if not path.exists() or path.stat().st_size == 0:  # SQLite would take the log beside an empty file away
             raise RecordsLost(f"opening {path}: no records there")
         try:
-            connection = _connect(path)
-            try:
-                _configure(connection)
-                _examine(connection, path)
-                state = cls(connection, path)
+            # By a connection that writes nothing: another one would take a log away that it cannot read.
+            with contextlib.closing(_connect(path, "ro")) as reading:
+                _examine(reading, path)
+                state = cls(reading, path)
                 state._load()
-            except BaseException:
-                # Left open, it would in the end take away, by name, the log of whatever records lie here by then.
-                connection.close()
-                raise
+            connection = _connect(path, "rw")
+            _configure(connection)
+            state = cls(connection, path)
+            state._load()
         except sqlite3.Error as error:
             if _tells_of_damage(error):
                 raise RecordsLost(f"opening {path}: the records are damaged: {error}") from None
@@ -161,9 +160,10 @@ class State:
         self._connection.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
     # One lock in the agent guards every use, so the connection may cross its threads.
-    return sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    name = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(name, uri=True, check_same_thread=False, isolation_level=None)
 
 
 def _configure(connection: sqlite3.Connection) -> None:

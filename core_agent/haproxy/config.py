@@ -18,8 +18,11 @@ from settings.tables import CoreServer
 BACKEND = "web_nodes"
 FRONTEND = "fe_web"
 
+# How the file begins, whichever version of the agent wrote it.
+OURS = "# Written by the drawbridge agent"
+
 _HEAD = """\
-# Written by the drawbridge agent from /etc/drawbridge/drawbridge.toml and its records; edits are overwritten.
+{ours} from /etc/drawbridge/drawbridge.toml and its records; edits are overwritten.
 # burst level {level} %: {reason}
 global
     log /dev/log local0
@@ -73,6 +76,7 @@ def _by_name(server: Server) -> str:
 def head(settings: Settings, burst: Burst) -> str:
     """Return the file down to the core's own servers; the burst servers follow, a line each."""
     text = _HEAD.format(
+        ours=OURS,
         global_maxconn=8000,
         socket=HAPROXY_SOCKET,
         admin_group=AGENT_USER,

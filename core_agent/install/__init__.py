@@ -38,7 +38,7 @@ def install(*, config: Path, authorized_key: str, zipapp: Path, start: bool, dry
     if not dry_run:
         ground.check_machine()
     if os.geteuid() == 0:  # nobody else may look
-        ground.check_former_install(loaded.tunnel)
+        ground.check_former_install(loaded)
     for action in _actions(loaded, config, authorized_key, zipapp, start=start):
         print(f"{'would ' if dry_run else ''}{action.says}", flush=True)
         if not dry_run:
@@ -57,7 +57,7 @@ def _actions(
 ) -> tuple[_Action, ...]:
     """Return the actions. HAProxy's judgement comes before what counts at the next start: zipapp and settings.
 
-    ``haproxy.cfg`` is written while no agent runs, because a former one would write it back from its own settings.
+    The records and ``haproxy.cfg`` are made while no agent runs: a former one would go on by its own.
     """
     user = loaded.core.ssh_user
     layout = (
@@ -71,7 +71,6 @@ def _actions(
             lambda: files.replace(paths.SETTINGS, config.read_text(), mode=0o644),
         ),
         _Action(f"make {paths.WG_CONF} with a new key, unless there is one", lambda: tunnel.make(loaded.tunnel)),
-        _Action(f"make {paths.STATE}, unless there is one", lambda: records.make(loaded)),
         _Action(f"let one key in as {user}, to the relay alone", lambda: door.put_key(authorized_key)),
         _Action(
             f"write {paths.SSHD_DROP_IN}, checked by sshd",
@@ -79,16 +78,19 @@ def _actions(
         ),
         _Action(f"write {', '.join(services.UNITS)}", lambda: services.put_units(zipapp, loaded)),
     )
-    configure = _Action(
-        f"write {paths.HAPROXY_CFG} from the settings and the records, checked by HAProxy",
-        lambda: proxy.write(loaded),
+    configure = (
+        _Action(f"make {paths.STATE}, unless it is there and whole", lambda: records.make(loaded)),
+        _Action(
+            f"write {paths.HAPROXY_CFG} from the settings and the records, checked by HAProxy",
+            lambda: proxy.write(loaded),
+        ),
     )
     if not start:
-        return (*layout, configure)
+        return (*layout, *configure)
     return (
         *layout,
         _Action("stop the agent, if one runs", services.stop_agent),
-        configure,
+        *configure,
         _Action("start the tunnel, HAProxy and the agent; reload sshd", services.start),
         _Action("wait for the agent's answer", services.await_answer),
     )

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from core_agent import paths
 from core_agent.contract.names import shown
-from core_agent.install import ownership
+from core_agent.install import ownership, records
 from core_agent.install.error import InstallError
 from core_agent.install.tunnel import differences
-from core_agent.wireguard.conf import nodes_in
-from settings.tables import Tunnel
+from settings import Settings
 
 _KEY = re.compile(
     r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{40,}={0,2}(?: [^\x00-\x1f\x7f\"]*)?"
@@ -46,20 +45,14 @@ def check_machine() -> None:
         )
 
 
-def check_former_install(tunnel: Tunnel) -> None:
-    """Raise ``InstallError`` when what an earlier install left here contradicts ``tunnel`` or would empty the fleet."""
+def check_former_install(loaded: Settings) -> None:
+    """Raise ``InstallError`` or ``StateError`` when what an earlier install left here is nothing to go on from."""
     conf = ownership.read(paths.WG_CONF)
-    found = differences(conf, tunnel) if conf else ()
+    found = differences(conf, loaded.tunnel) if conf else ()
     if found:
         raise InstallError(
             f"comparing {paths.WG_CONF} with [tunnel]: {'; '.join(found)}; nothing was changed. Put [tunnel] back as "
             f"the core has it, or change the core first: edit {paths.WG_CONF}, then "
             f"`systemctl restart wg-quick@{paths.INTERFACE}`, then install again"
         )
-    nodes = nodes_in(conf)
-    if nodes and not paths.STATE.exists():
-        raise InstallError(
-            f"making new records: wanted {paths.STATE}, because {paths.WG_CONF} names {len(nodes)} nodes, which empty "
-            f"records would remove; found none; nothing was changed. Restore {paths.STATE}, or take the nodes out of "
-            f"{paths.WG_CONF}"
-        )
+    records.check(loaded)

@@ -14,8 +14,6 @@ from core_agent.host import Host, check_haproxy
 from core_agent.install import ownership, records
 from settings import Settings
 
-_OURS = "# Written by the drawbridge agent"
-
 
 def check(loaded: Settings) -> None:
     """Let HAProxy judge the file that these settings make. Raises ``CommandFailed`` with its words, ``StateError``."""
@@ -32,7 +30,7 @@ def write(loaded: Settings) -> None:
     Raises ``CommandFailed`` when HAProxy refuses it, and then leaves the former one.
     """
     former = ownership.read(paths.HAPROXY_CFG)
-    if former and not former.startswith(_OURS):
+    if former and not former.startswith(config.OURS):
         print(f"  keeping the former file as {ownership.keep(paths.HAPROXY_CFG)}")
     wanted = records.desired(loaded)
     Host(loaded, haproxy_cfg=paths.HAPROXY_CFG).write_servers(wanted.servers, wanted.burst)

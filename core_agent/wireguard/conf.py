@@ -19,7 +19,6 @@ MARK = "# --- peers below are written by the drawbridge agent; edits are overwri
 _HEADER = re.compile(r"^\[(\w+)\]\s*$", re.MULTILINE)
 _SAVE_CONFIG = re.compile(r"^\s*SaveConfig\s*=\s*true", re.MULTILINE | re.IGNORECASE)
 _ENDPOINT = re.compile(r"^PublicKey = (\S+)\nAllowedIPs = \S+\nEndpoint = (\S+)$", re.MULTILINE)
-_NODE = re.compile(r"^# node (\S+)", re.MULTILINE)
 
 
 def head(current: str, *, network: IPv4Network) -> str:
@@ -64,11 +63,6 @@ def section(peer: Peer, endpoint: str | None) -> str:
 def endpoints_in(text: str) -> dict[str, str]:
     """Return the endpoints that the agent wrote into ``text``, by public key."""
     return dict(_ENDPOINT.findall(text.partition(MARK)[2]))
-
-
-def nodes_in(text: str) -> tuple[str, ...]:
-    """Return the instance ids of the peers that the agent wrote into ``text``."""
-    return tuple(_NODE.findall(text.partition(MARK)[2]))
 
 
 def _owned_section(section: str, network: IPv4Network) -> bool:

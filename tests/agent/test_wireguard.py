@@ -10,7 +10,7 @@ import pytest
 from core_agent.contract.messages import Hold
 from core_agent.desired import Peer
 from core_agent.errors import StateError, UnreadableFacts
-from core_agent.wireguard.conf import MARK, endpoints_in, head, nodes_in, section
+from core_agent.wireguard.conf import MARK, endpoints_in, head, section
 from core_agent.wireguard.facts import PeerFacts, parse_dump
 from core_agent.wireguard.plan import RemovePeer, SetPeer, plan
 
@@ -83,10 +83,8 @@ def test_the_file_keeps_the_operators_part_to_the_letter() -> None:
         "\n# node i-3 of eu-north-1/web-edge, held drain\n[Peer]\nPublicKey = key3\nAllowedIPs = 10.100.0.3/32\n"
         "Endpoint = 198.51.100.13:40001\n"
     )
-    assert nodes_in(text) == ("i-2", "i-3")
     assert endpoints_in(text) == known
     assert head(text, network=NETWORK) == own
-    assert nodes_in(own) == ()
 
 
 @pytest.mark.parametrize(
