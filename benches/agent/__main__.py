@@ -16,7 +16,7 @@ from demo.screen import Screen
 def main() -> int:
     """Return 0 when everything was measured, whatever came out; 1 with one line when it could not be."""
     parser = argparse.ArgumentParser(prog="make bench-agent", description=sys.modules["benches.agent"].__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="of one node's join (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=12, help="of one node's join (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a tenth of it, to see that it works; writes no results")
     parser.add_argument("--seed", type=int, help="of the random order of sides")
     options = parser.parse_args()

@@ -20,7 +20,8 @@ from core_agent.desired import Mode, Server
 from core_agent.haproxy.apply import line
 from core_agent.haproxy.plan import AddServer, DeleteServer, SetMode, StartChecks, Step
 
-_SOCAT = "socat -b 65536 - UNIX-CONNECT:/run/haproxy/admin.sock"
+# Without -t, socat hangs up half a second after its input's end, whatever a busy HAProxy still has to do.
+_SOCAT = "socat -b 65536 -t 60 - UNIX-CONNECT:/run/haproxy/admin.sock"
 _FIRST_ID = 1000
 # Upwards from above all that an agent assigns, a new one for every node.
 _OFFSETS = itertools.count(64 * 256 + 2)
@@ -80,8 +81,12 @@ class Floor:
         started = time.perf_counter()
         said, status = self._shell.run(command, document)
         took = time.perf_counter() - started
-        answers = {answer.strip() for answer in said.decode().split("\n> ")} - {"", ">"}
-        unwanted = answers - {"New server registered.", "Server deleted."}
-        if status != 0 or unwanted:
-            raise BenchError(f"running {command[:40]}…: wanted success, found status {status}: {sorted(unwanted)}")
+        # Every line, `prompt` among them and `quit` not, is answered by its words and a prompt.
+        *answers, rest = said.decode().split("\n> ")
+        unwanted = {answer.strip() for answer in answers[1:]} - {"", "New server registered.", "Server deleted."}
+        if status != 0 or unwanted or rest.strip() or len(answers) != len(steps) + 1:
+            raise BenchError(
+                f"running {command[:40]}…: wanted {len(steps)} good answers, found {len(answers) - 1}, "
+                f"status {status}, {sorted(unwanted)[:3]} {rest[:80]!r}"
+            )
         return took

@@ -107,7 +107,7 @@ class Ground:
             if time.monotonic() > deadline:
                 seen = Counter(row["check_status"] for row in poor)
                 raise BenchError(f"waiting for health checks: wanted {len(wanted)} times L7OK, found {dict(seen)}")
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     def effects(self, nodes: Sequence[Node]) -> tuple[Effect, ...]:
         """Return what runs for ``nodes``; raises ``BenchError`` when a server or the peer behind it is missing."""
@@ -133,10 +133,11 @@ class Ground:
             )
         return tuple(found)
 
-    def count(self) -> tuple[int, int]:
-        """Return how many peers and how many burst servers run."""
+    def count(self) -> str:
+        """Return how many peers and how many burst servers run, in words."""
         peers = len(self.core.host.run(("wg", "show", "wg0", "peers")).stdout.splitlines())
-        return peers, sum(row["svname"].startswith("i-") for row in self._statistics())
+        servers = sum(row["svname"].startswith("i-") for row in self._statistics())
+        return f"{peers} peers and {servers} servers"
 
     def _statistics(self) -> list[dict[str, str]]:
         with self.core.host.connect_to(_ADMIN_SOCKET, timeout_s=10) as connection:

@@ -62,6 +62,9 @@ class Bench:
         """Measure everything and return the claims; leaves nothing running."""
         with self._open:
             self._screen.chapter("three cores, each with the installed zipapp, sshd, HAProxy and WireGuard")
+            self._screen.say(
+                f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} before the first round"
+            )
             grounds = self._lay_out()
             agent, large = (self._product(grounds[name]) for name in ("agent", "large"))
             floors = self._floors(grounds["floor"])
@@ -141,7 +144,7 @@ class Bench:
 
     def _flat_floor(self, floor: Floor, ground: Ground) -> None:
         """Let the floor join the large fleet too: the agent that made it is killed, the fleet stays."""
-        size, count = self._plan.large_fleet, self._plan.flat_rounds
+        size, count = self._plan.large_fleet, max(3, self._plan.flat_rounds // 2)
         self._screen.chapter(f"the floor at fleets of {SMALL_FLEET} and {size:,}, in turns, {count} rounds")
         ground.core.kill_agent()
         small_name, large_name = f"floor, fleet of {SMALL_FLEET}", f"floor, fleet of {size:,}"

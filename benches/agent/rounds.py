@@ -51,12 +51,15 @@ def run(
     Raises ``BenchError`` when the sides' effects are not the same, or something is left behind.
     """
     series = {name: Series() for name in sides}
+    standing = {name: side.ground.count() for name, side in sides.items()}
     for number in range(rounds + 1):
         progress(number)
         newcomers = nodes.make(joins)
         effects: dict[str, tuple[Effect, ...]] = {}
         for name in order.sample(sorted(sides), len(sides)):
             stages, effects[name] = _join(sides[name], newcomers)
+            if (left := sides[name].ground.count()) != standing[name]:
+                raise BenchError(f"cleaning up {name}: wanted {standing[name]} as before, found {left}")
             if number > 0:
                 series[name].totals.append(sum(stages.values()))
                 for stage, seconds in stages.items():
@@ -66,15 +69,11 @@ def run(
 
 
 def _join(side: Side, newcomers: Sequence[Node]) -> tuple[dict[str, float], tuple[Effect, ...]]:
-    before = side.ground.count()
     stages = dict(side.begin(newcomers))
     side.ground.await_checks(newcomers)
     stages |= side.finish(newcomers)
     effects = side.ground.effects(newcomers)
     side.remove(newcomers)
-    after = side.ground.count()
-    if after != before:
-        raise BenchError(f"cleaning up: wanted {before[0]} peers and {before[1]} servers as before, found {after}")
     time.sleep(_REST_S)
     return stages, effects
 
