@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
 import stat
 from pathlib import Path
 
 import pytest
 
-from core_agent import command_line, paths
+from core_agent import paths
 from core_agent.errors import CommandFailed, StateError
 from core_agent.haproxy import config
 from core_agent.install import InstallError, ground, services
-from core_agent.wireguard.conf import MARK
+from core_agent.recovery import open_or_rebuild
+from core_agent.state import State
+from tests.agent.written_files import two_nodes
 from tests.installer.conftest import AGENT, KEY, Machine
 
 
@@ -142,25 +146,81 @@ def test_a_moved_tunnel_is_refused_first(machine: Machine) -> None:
     assert machine.files() | {"drawbridge.toml": b""} == before | {"drawbridge.toml": b""}
 
 
-def test_lost_records_are_not_replaced_by_empty_ones(machine: Machine) -> None:
-    """With nodes in wg0.conf an empty start would remove them: refused, and nothing is made."""
+@pytest.fixture
+def with_nodes(machine: Machine) -> Machine:
+    """An installed core whose agent let i-1 and i-2 in."""
     machine.install()
+    for path, text in zip(
+        (paths.WG_CONF, paths.HAPROXY_CFG), two_nodes(interface=paths.WG_CONF.read_text()), strict=True
+    ):
+        path.write_text(text)
+    machine.ran.clear()
+    return machine
+
+
+def _phases() -> dict[str, str]:
+    state = State.open(paths.STATE)
+    state.close()
+    return {node.instance: node.phase.value for node in state.nodes.values()}
+
+
+def test_lost_records_are_rebuilt(with_nodes: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the agent's two files, which stay as they are, and only once no agent runs that could still change them."""
     paths.STATE.unlink()
-    paths.WG_CONF.write_text(f"{paths.WG_CONF.read_text()}\n{MARK}\n\n# node i-1\n[Peer]\n")
-    with pytest.raises(InstallError, match="names 1 nodes, which empty records would remove; found none; nothing"):
-        machine.install()
-    assert not paths.STATE.exists()
+    files = (paths.WG_CONF.read_bytes(), paths.HAPROXY_CFG.read_bytes())
+    there: list[bool] = []
+    for moment in ("stop drawbridge-agent.service", "reload-or-restart haproxy.service"):
+        with_nodes.watches[f"systemctl {moment}"] = lambda: there.append(paths.STATE.exists())
+    with_nodes.install()
+    assert there == [False, True]
+    assert _phases() == {"i-1": "active", "i-2": "active"}
+    assert (paths.WG_CONF.read_bytes(), paths.HAPROXY_CFG.read_bytes()) == files
+    assert "  rebuilt from" in capsys.readouterr().out
 
 
-def test_damaged_records_stop_an_upgrade_in_their_own_words(machine: Machine) -> None:
-    """Neither replaced nor blamed on a missing installation; the same words when the agent starts."""
+def test_damaged_records_are_rebuilt_and_kept(with_nodes: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """The damaged ones lie beside the new ones, and the output says where."""
+    paths.STATE.write_text("no database at all, only words")
+    with_nodes.install()
+    kept = paths.STATE.with_name("state.db.damaged")
+    assert kept.read_text() == "no database at all, only words"
+    assert f"keeping what was left of the former records as {kept}" in capsys.readouterr().out
+    assert _phases() == {"i-1": "active", "i-2": "active"}
+    assert {path.stat().st_uid for path in (paths.STATE, kept)} == {AGENT.pw_uid}
+
+
+def test_records_that_cannot_be_rebuilt_stop_the_installation(with_nodes: Machine) -> None:
+    """Before the first action, in a dry run too, and in the words that the agent itself would use."""
+    paths.STATE.unlink()
+    paths.WG_CONF.write_text(
+        paths.WG_CONF.read_text().replace("# node i-2 of eu-north-1/drawbridge-edge", "# node i-2")
+    )
+    before, words = with_nodes.files(), r"no records there; rebuilding them from .*wg0\.conf, line 14: wanted .*Restore"
+    for dry_run in (False, True):
+        with pytest.raises(StateError, match=words):
+            with_nodes.install(dry_run=dry_run)
+    with pytest.raises(StateError, match=words):
+        open_or_rebuild(with_nodes.settings().tunnel.network, now=0)
+    assert (with_nodes.files(), with_nodes.ran) == (before, [])
+
+
+def test_records_of_a_newer_agent_stop_the_installation(with_nodes: Machine) -> None:
+    """Before the first action: they are whole, and this agent cannot read them."""
+    with contextlib.closing(sqlite3.connect(paths.STATE)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    before = with_nodes.files()
+    with pytest.raises(StateError, match="found 2; install the newer agent again"):
+        with_nodes.install()
+    assert with_nodes.files().items() >= before.items()
+    assert with_nodes.ran == []
+
+
+def test_records_lost_before_the_first_node_begin_anew(machine: Machine) -> None:
+    """Nobody can be lost where no agent ever wrote of anybody."""
     machine.install()
     paths.STATE.write_text("no database at all, only words")
-    before = machine.files()
-    for act in (machine.install, command_line._state):
-        with pytest.raises(StateError, match=r"file is not a database$"):
-            act()
-    assert machine.files() == before
+    machine.install()
+    assert _phases() == {}
 
 
 def test_a_planted_link_stops_the_installation(machine: Machine) -> None:

@@ -76,14 +76,16 @@ def test_records_that_exist_are_kept_and_given_back(machine: Machine) -> None:
     """Whoever owns them, with SQLite's own files beside them: the agent's user does afterwards, what they say stays."""
     records.make(machine.settings())
     let_in("i-1")
-    wal = paths.STATE.with_name("state.db-wal")
-    wal.touch()
-    for path in (paths.STATE, wal):
+    reading = State.open(paths.STATE)  # for as long as somebody reads, SQLite's own files stay
+    found = sorted(paths.STATE.parent.iterdir())
+    for path in found:
         os.chown(path, 0, 0)
     before = paths.STATE.read_bytes()
     records.make(machine.settings())
+    assert [path.name for path in found] == ["state.db", "state.db-shm", "state.db-wal"]
+    assert {path.stat().st_uid for path in found} == {AGENT.pw_uid}
     assert paths.STATE.read_bytes() == before
-    assert {path.stat().st_uid for path in (paths.STATE, wal)} == {AGENT.pw_uid}
+    reading.close()
 
 
 def test_the_servers_are_those_of_the_records(machine: Machine) -> None:
