@@ -68,7 +68,10 @@ class Conversation:
             self._read()
         # Where there are many, more are on their way, in pieces: a turn for each piece costs more than this wait.
         while 1 < len(documents) < _MOST_AT_ONCE and not self._ended and self._more_within(GATHER_S):
-            documents += self._take()
+            more = self._take(_MOST_AT_ONCE - len(documents))
+            if not more:  # a long document has begun, and has its own time
+                break
+            documents += more
         return documents
 
     def _more_within(self, limit_s: float) -> bool:
@@ -78,8 +81,8 @@ class Conversation:
         self._read()
         return True
 
-    def _take(self) -> list[bytes]:
-        *documents, rest = bytes(self._inbox).split(b"\n", _MOST_AT_ONCE)
+    def _take(self, most: int = _MOST_AT_ONCE) -> list[bytes]:
+        *documents, rest = bytes(self._inbox).split(b"\n", most)
         if len(rest) == _ROOM:
             self._ended = self._oversize = True
         if self._ended and rest and b"\n" not in rest:

@@ -102,6 +102,26 @@ def test_what_is_there_is_taken_at_once(held: Held) -> None:
     assert held.taken[1][:3] == [b"2", b"3", b""]
 
 
+def test_pieces_of_many_documents_make_one_list(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a caller sends ahead comes in pieces; a turn for each would cost more than the moment between them."""
+    monkeypatch.setattr(conversation, "GATHER_S", PATIENCE_S)
+    held.caller.sendall(b"1\n2\n")
+    time.sleep(0.05)
+    held.caller.sendall(b"3\n4\n")
+    held.caller.shutdown(socket.SHUT_WR)
+    assert held.hear() == b"<1>\n<2>\n<3>\n<4>\n"
+    assert held.taken == [[b"1", b"2", b"3", b"4"]]
+
+
+def test_half_a_document_does_not_keep_the_whole_ones_waiting(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come whole is answered although more trickles in."""
+    monkeypatch.setattr(conversation, "GATHER_S", 2 * PATIENCE_S)
+    held.caller.sendall(b"1\n2\n")
+    time.sleep(0.05)
+    held.caller.sendall(b"half")
+    assert held.caller.recv(100).startswith(b"<1>\n")
+
+
 def test_the_last_document_may_end_with_the_callers_side(held: Held) -> None:
     """So a person can pipe one into the relay without minding newlines."""
     held.caller.sendall(b"first\nlast")

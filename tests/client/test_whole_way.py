@@ -13,13 +13,22 @@ import pytest
 from core_agent.agent import Agent
 from core_agent.client import CoreClient
 from core_agent.contract.codec import MAX_REPLY_BYTES
-from core_agent.contract.messages import BurstReport, Command, FactsReport, Phase, ReadFacts, Report
-from core_agent.contract.names import Reason
-from core_agent.errors import DrawbridgeError
+from core_agent.contract.messages import (
+    BurstReport,
+    Command,
+    FactsReport,
+    Phase,
+    ReadFacts,
+    Report,
+    Seats,
+    SyncFleet,
+)
+from core_agent.contract.names import InstanceId, Reason
+from core_agent.errors import DrawbridgeError, Refused
 from core_agent.server import Server, listen
 from tests.agent.stand_in import StandIn, burst
 from tests.client.loopback_core import ROOT, LoopbackCore
-from tests.client.stub_agent import facts, node
+from tests.client.stub_agent import GROUP, facts, node
 
 PATIENCE_S = 60
 FLEET = facts(
@@ -73,14 +82,12 @@ def test_a_thousand_commands_share_few_turns(client: CoreClient, agent: Fleet, c
 
 
 def test_long_requests_and_long_replies_do_not_wait_for_each_other(client: CoreClient) -> None:
-    """Ten times what all the pipes on the way hold, in both directions at once."""
-    long = "y" * 200
-    commands = [burst(number % 100, long) for number in range(8_000)]
-    for place in range(0, len(commands), 1_000):
-        commands[place:place] = [ReadFacts()]  # type: ignore[list-item]  # a list of commands
-    outcomes = client.request_all(commands)
-    assert sum(isinstance(told, FactsReport) for told in outcomes) == 8
-    assert sum(isinstance(told, BurstReport) for told in outcomes) == 8_000
+    """Several times what all the pipes on the way hold, in both directions at once."""
+    seats = Seats(serving=tuple(InstanceId(f"i-{n:017x}") for n in range(40_000)))
+    large = SyncFleet(group=GROUP, generation=1, seats=seats)
+    outcomes = client.request_all([ReadFacts(), large, *(burst(level) for level in range(100))] * 8)
+    kinds = [FactsReport, Refused, *[BurstReport] * 100] * 8
+    assert [type(outcome) for outcome in outcomes] == kinds
 
 
 def test_the_facts_of_the_largest_fleet_come_whole(client: CoreClient) -> None:

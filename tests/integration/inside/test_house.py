@@ -176,7 +176,7 @@ def test_a_message_of_the_wrong_version_is_refused(deployed: Deployed) -> None:
         check=False,
         timeout=20,
     )
-    assert json.loads(done.stdout)["failed"] == {"message": "request.version: wanted 1, found 9", "retryable": False}
+    assert json.loads(done.stdout)["failed"] == {"message": "request.version: wanted 2, found 9", "retryable": False}
 
 
 def test_a_core_that_cannot_be_reached_is_said_and_healed(deployed: Deployed) -> None:
