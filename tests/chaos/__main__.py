@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=secrets.randbelow(10**6), help="of both walks; the same walks again"
     )
-    parser.add_argument("--steps", type=int, default=12_000, help="over the made-up core, about (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=20_000, help="over the made-up core, about (default: %(default)s)")
     parser.add_argument("--real-seconds", type=int, default=180, help="over the real parts; 0 leaves them out")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)

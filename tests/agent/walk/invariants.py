@@ -18,6 +18,7 @@ from tests.agent.walk.proxy import RunningServer, servers_in
 from tests.agent.walk.told import Told
 from tests.agent.walk.tunnel import CORE_KEY, OPERATORS_KEY, peers_in
 
+FRESH_S = 5.0
 PROGRAMMED = (Phase.ENROLLED, Phase.ACTIVE, Phase.DRAINING)
 
 
@@ -181,13 +182,14 @@ def _records_first(scene: Scene) -> Iterator[str]:
 
 
 def _opened_on_evidence(scene: Scene) -> Iterator[str]:
-    """A node turns active on a good health check of its own server, at its own address; the agent opens no other."""
+    """A node turns active on a health check of its own server that was good at the last look, at its own address."""
     for instance, node in scene.nodes.items():
         former = scene.before.get(instance)
         if scene.died or node.phase is not Phase.ACTIVE or (former is not None and former.phase is Phase.ACTIVE):
             continue
         server = scene.machine.proxy.servers.get(instance)
-        if server is None or not server.healthy or server.address != node.address:
+        good = server is not None and scene.now - server.good_at <= FRESH_S
+        if server is None or not good or server.address != node.address:
             yield f"{instance} with {server}"
 
 

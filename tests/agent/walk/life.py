@@ -15,6 +15,8 @@ from core_agent.contract.messages import Command, Report
 from core_agent.contract.names import InstanceId, Reason
 from core_agent.errors import DrawbridgeError
 from core_agent.host import Host
+from core_agent.rebuild import rebuild
+from core_agent.recovery import draft
 from core_agent.roll import Burst, Node
 from core_agent.state import State
 from settings import Settings
@@ -99,6 +101,17 @@ class Life:
                 shutil.copyfile(source, self._path.with_name(self._path.name + suffix))
         self.end()
         self.machine.cut_after = None
+        self._begin()
+
+    def lose_records(self) -> None:
+        """End, and start again with the records that the two files tell of."""
+        network = self.settings.tunnel.network
+        records = rebuild(self.machine.conf, self.machine.cfg, network=network, now=self.now)
+        assert records is not None, "a core that has converged once has both files"
+        self.end()
+        self.machine.cut_after = None
+        self._path = self._next_path()
+        draft(self._path, records)
         self._begin()
 
     def end(self) -> None:

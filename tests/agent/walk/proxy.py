@@ -22,7 +22,10 @@ _SERVER_LINE = re.compile(r"^    server (\S+) (\S+?):(\d+) (.*)$", re.MULTILINE)
 
 @dataclass(slots=True, kw_only=True)
 class RunningServer:
-    """One server. ``mode``: ready, drain or maint. ``lingers``: connections that keep it from being deleted."""
+    """One server. ``mode``: ready, drain or maint. ``lingers``: connections that keep it from being deleted.
+
+    ``good_at`` is when its health check was good last, in Unix seconds.
+    """
 
     name: str
     id: int
@@ -35,11 +38,16 @@ class RunningServer:
     check: str = ""
     busy: int = 0
     lingers: bool = False
+    good_at: float = 0.0
 
     @property
     def healthy(self) -> bool:
         """Whether its last check was good."""
         return self.check == "L7OK"
+
+    def checked(self, *, good: bool, now: float) -> None:
+        """Let its health check come to this result."""
+        self.check, self.good_at = ("L7OK", now) if good else ("L4TOUT", self.good_at)
 
 
 class Proxy:

@@ -219,8 +219,9 @@ class Walk(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 30, 150, 301, 604_800]))
     def time_passes(self, seconds: int) -> None:
         """A second, a drain's deadline, a quarantine, a week."""
-        note(f"{seconds} s pass")
+        note(f"{seconds} s pass, and the ticker looks")
         self.stage.life.now += seconds
+        self.stage.watch(self.stage.life.look)
 
     @rule()
     def the_ticker_looks(self) -> None:
@@ -296,6 +297,13 @@ class Walk(RuleBasedStateMachine):
         """Kill -9 right before one of its next effects."""
         note(f"the agent will be killed after {effects} more effects")
         self.stage.machine.cut_after = effects
+
+    @precondition(lambda self: self.stage.settled)
+    @rule()
+    def the_records_are_lost(self) -> None:
+        """The disk loses them while all is well; a new start rebuilds them from the files."""
+        note("the records are lost, and rebuilt from both files")
+        self.stage.lose_records()
 
     @rule()
     def the_agent_is_restarted(self) -> None:

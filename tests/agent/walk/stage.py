@@ -22,6 +22,7 @@ from tests.agent.walk.life import Life
 from tests.agent.walk.machine import CutError, Machine
 from tests.agent.walk.tally import Tally
 from tests.agent.walk.told import Told
+from tests.agent.walk.tunnel import OPERATORS_KEY
 
 _MEMORY = Path("/dev/shm")  # where a sync costs nothing; what survives kill -9 is the same
 
@@ -124,6 +125,15 @@ class Stage:
         self.settled = False
         self.tally.crashes += 1
 
+    def lose_records(self) -> None:
+        """Take the agent's records away while all is well: a new start must know every peer again from the files."""
+        self.tally.lost_records += 1
+        self.life.lose_records()
+        self.settled = False
+        self._released.clear()  # which address rests stood in the records alone
+        known = {node.public_key for node in self.life.nodes.values() if node.public_key}
+        self.demand(known == self.machine.tunnel.peers.keys() - {OPERATORS_KEY}, f"the files told only of {known}")
+
     # --- what happens around it -------------------------------------------------------------------------------------
 
     def nodes_answer(self) -> None:
@@ -138,7 +148,7 @@ class Stage:
                 behind = self.cloud.instances.get(InstanceId(name))
                 reached = self.machine.tunnel.holder(f"{server.address}/32")
                 good = behind is not None and behind.alive and reached == behind.key
-                server.check = "L7OK" if good else "L4TOUT"
+                server.checked(good=good, now=self.life.now)
 
     def drifted(self, sentence: str) -> None:
         """Take note that somebody else changed the core."""

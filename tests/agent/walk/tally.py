@@ -16,6 +16,7 @@ class Tally:
     effects: int = 0
     crashes: int = 0
     restarts: int = 0
+    lost_records: int = 0
     drifts: int = 0
     repairs: int = 0
     quiet_ends: int = 0

@@ -8,7 +8,7 @@ from demo.hosts.switch import Switch
 from tests.agent.walk.invariants import Violation
 from tests.integration.inside.real_walk import RealWalk
 
-WALK_S = 20
+WALK_S = 15
 
 
 def test_crashes_restarts_and_careless_hands_leave_a_real_core_right(tmp_path: Path) -> None:
