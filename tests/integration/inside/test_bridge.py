@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from core_agent.contract.messages import FleetReport, Seats, SyncFleet
+from core_agent.contract.names import InstanceId
 from demo.hosts.switch import Switch
-from tests.integration.inside.real_bridge import SERVICE_MS, SLOTS, Bridge, until
+from tests.integration.inside.real_bridge import GROUP, SERVICE_MS, SLOTS, Bridge, until
 
 CAPACITY = SLOTS * 1000 / SERVICE_MS
 
@@ -118,6 +120,51 @@ def test_an_agent_killed_in_the_middle_is_whole_again(two_nodes: Bridge) -> None
     two_nodes.core.start_agent()
     assert two_nodes.phases() == {"i-1": "active", "i-2": "active"}
     assert two_nodes.facts().pending_steps == 0
+
+
+def test_records_lost_under_load_are_rebuilt_and_nothing_notices(two_nodes: Bridge) -> None:
+    """state.db gone, the agent killed: it starts on what its files say, touches nothing, and goes on in order."""
+    core, state = two_nodes.core, "/var/lib/drawbridge/state.db"
+    files = ("/etc/wireguard/wg0.conf", "/etc/haproxy/haproxy.cfg")
+    two_nodes.users.start("http://192.0.2.1/", rate=CAPACITY * 1.2, seconds=60)
+    until(lambda: {"i-1", "i-2"} <= {n for r in two_nodes.users.readings for n in r.servers}, "both nodes serving")
+    written, before = [core.host.read(path) for path in files], _counted(two_nodes)
+    core.kill_agent()
+    core.host.run(("rm", state, f"{state}-wal", f"{state}-shm"))
+    core.start_agent()
+    facts = two_nodes.facts()
+    assert {node.instance: node.phase.value for node in facts.nodes} == {"i-1": "active", "i-2": "active"}
+    assert (facts.pending_steps, facts.burst.level_percent) == (0, 25)
+    late = two_nodes.client.request(
+        SyncFleet(
+            group=GROUP,
+            generation=facts.groups[0].generation - 1,
+            seats=Seats(leaving=(InstanceId("i-1"), InstanceId("i-2"))),
+        )
+    )
+    assert isinstance(late, FleetReport)
+    assert not late.applied, "nobody knows what was seen after that look"
+    assert two_nodes.sync(i_1="serving", i_2="serving").applied
+    seen = len(two_nodes.users.readings)
+    until(lambda: len(two_nodes.users.readings) >= seen + 3, "three more seconds of load")
+    total = two_nodes.users.finish()
+    assert (dict(total.failed_by_kind), total.ok) == ({}, total.sent)
+    assert [core.host.read(path) for path in files] == written
+    after = _counted(two_nodes)
+    assert after.keys() == before.keys()
+    assert all(after[name] >= count > 0 for name, count in before.items()), (before, after)
+
+
+def _counted(bridge: Bridge) -> dict[str, int]:
+    """Return what begins at 0 again with a new worker, server or peer, each under a name that has what would change."""
+    counted = {f"worker {bridge.runtime('show info').split('Pid: ')[1].split()[0]}": 1}
+    header, *rows = [line.split(",") for line in bridge.runtime("show stat web_nodes 4 -1").splitlines() if line]
+    name, sessions = header.index("svname"), header.index("stot")
+    counted |= {f"server {row[name]}": int(row[sessions]) for row in rows}
+    for peer in bridge.core.host.run(("wg", "show", "wg0", "dump")).stdout.decode().splitlines()[1:]:
+        key, _, endpoint, allowed, _, received, *_ = peer.split("\t")
+        counted[f"peer {key} {allowed} at {endpoint}"] = int(received)
+    return counted
 
 
 def test_metrics_are_inside_the_tunnel_alone(two_nodes: Bridge) -> None:
