@@ -188,7 +188,7 @@ def _opened_on_evidence(scene: Scene) -> Iterator[str]:
         if scene.died or node.phase is not Phase.ACTIVE or (former is not None and former.phase is Phase.ACTIVE):
             continue
         server = scene.machine.proxy.servers.get(instance)
-        good = server is not None and scene.now - server.good_at <= FRESH_S
+        good = server is not None and (server.healthy or scene.now - server.good_at <= FRESH_S)
         if server is None or not good or server.address != node.address:
             yield f"{instance} with {server}"
 
