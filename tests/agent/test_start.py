@@ -82,7 +82,7 @@ def test_missing_records_are_rebuilt(core_with_nodes: Path, caplog: pytest.LogCa
 def test_damaged_records_are_rebuilt_and_kept(core_with_nodes: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each time under a name of their own, with SQLite's log, whose name alone ties it to the records."""
     for number, name in enumerate(("state.db.damaged", "state.db.damaged.1", "state.db.damaged.2")):
-        damage, log = b"not a database %d" % number * 400, b"its log %d" % number
+        damage, log = b"not a database" * number * 100, b"its log %d" % number
         (core_with_nodes / "state.db").write_bytes(damage)
         (core_with_nodes / "state.db-wal").write_bytes(log)
         assert start() == BOTH
@@ -109,7 +109,7 @@ def test_a_crash_while_rebuilding_is_healed_by_the_next_start(
     core_with_nodes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut before each step: no half records are ever taken for whole ones, and what was damaged is still there."""
-    damage, log = b"not a database" * 400, b"its log"
+    damage, log = _damaged_by_its_log(core_with_nodes / "state.db")
     cuts = 0
     while True:
         for path in core_with_nodes.glob("*state.db*"):
@@ -128,6 +128,15 @@ def test_a_crash_while_rebuilding_is_healed_by_the_next_start(
         assert start() == BOTH, f"cut before step {cuts}"
         assert {damage, log} <= set(contents(core_with_nodes).values()), f"cut before step {cuts}"
     assert cuts == 8  # the draft, its commit, three names aside, a sync, the name in place, a sync
+
+
+def _damaged_by_its_log(path: Path) -> tuple[bytes, bytes]:
+    """Return a file and its log that are no records together; alone, the file would be those of an earlier day."""
+    State.create(path, CALM).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO groups VALUES ('no group', 1)")
+        connection.commit()
+        return path.read_bytes(), path.with_name(f"{path.name}-wal").read_bytes()
 
 
 def _cut(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
@@ -199,6 +208,16 @@ def test_a_full_disk_leaves_what_there_is(core_with_nodes: Path, monkeypatch: py
     assert caught.value.retryable
     assert contents(core_with_nodes).items() >= before.items()
     assert start() == BOTH
+
+
+def test_records_that_are_not_all_in_one_file_take_no_place(
+    core_with_nodes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite may keep a part in its log, on a full disk for example; moving the file alone would lose that part."""
+    monkeypatch.setattr(State, "close", lambda _: None)
+    with pytest.raises(RecordFailed, match="wanted all of it in one file"):
+        start()
+    assert not (core_with_nodes / "state.db").exists()
 
 
 def test_a_core_that_was_never_installed_says_so(machine: Path) -> None:

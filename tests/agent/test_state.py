@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core_agent.errors import StateError
+from core_agent.errors import RecordsLost, StateError
 from core_agent.state import State
 from tests.agent.core_under_test import Core
 
@@ -55,6 +55,16 @@ def test_damaged_records_are_refused(tmp_path: Path, damage: bytes) -> None:
     with pytest.raises(StateError):
         State.open(path)
     assert path.read_bytes() == damage or not damage
+
+
+def test_records_without_a_level_are_refused(core: Core) -> None:
+    """Half of them is as bad as none."""
+    core.state.close()
+    with sqlite3.connect(core.path) as connection:
+        connection.execute("DELETE FROM burst")
+    connection.close()
+    with pytest.raises(RecordsLost, match="wanted one level, found 0"):
+        State.open(core.path)
 
 
 def test_a_word_that_no_agent_wrote_is_refused(core: Core) -> None:
