@@ -7,6 +7,7 @@ Rule 3: commands that wait together are one turn: one transaction, one change of
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -87,7 +88,12 @@ class Agent:
             sight = self._settle(*self._scope(commands, decided))
         except DrawbridgeError as error:
             return [error] * len(commands)
-        return [self._outcome(*pair, sight) for pair in zip(commands, decided, strict=True)]
+        # The one large report is made once, however many ask for it.
+        facts = functools.cache(lambda: self._outcome(ReadFacts(), Changes(), sight))
+        return [
+            facts() if isinstance(command, ReadFacts) else self._outcome(command, outcome, sight)
+            for command, outcome in zip(commands, decided, strict=True)
+        ]
 
     def tick(self) -> bool:
         """Look at everything, repair drift, let phases advance; return whether a node is still in motion.
