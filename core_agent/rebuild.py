@@ -33,7 +33,7 @@ class Records:
         """Return in a line what there is."""
         phases = ", ".join(f"{sum(n.phase is phase for n in self.nodes.values())} {phase}" for phase in _REBUILT)
         held = sum(node.hold is not Hold.NONE for node in self.nodes.values())
-        groups = f"{len(self.generations)} groups"
+        groups = ", ".join(sorted(self.generations)) or "no group"
         return f"{len(self.nodes)} nodes of {groups} ({phases}; {held} held), burst level {self.burst.level_percent} %"
 
 

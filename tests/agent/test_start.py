@@ -74,7 +74,9 @@ def test_missing_records_are_rebuilt(core_with_nodes: Path, caplog: pytest.LogCa
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {"state.db"}
     (said,) = (record for record in caplog.records if record.levelname == "CRITICAL")
-    assert re.search(r"no records there; rebuilt from .*wg0\.conf and .*haproxy\.cfg: 2 nodes of 1", said.getMessage())
+    assert re.search(
+        r"no records there; rebuilt from .*wg0\.conf and .*haproxy\.cfg: 2 nodes of eu-north-1/", said.getMessage()
+    )
     caplog.clear()
     assert (start(), caplog.records) == (BOTH, [])
 
