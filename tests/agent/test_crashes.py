@@ -93,6 +93,17 @@ def busy(stage: Stage) -> None:
     stage.machine.proxy.servers[ONE].busy = 1
 
 
+def linger(stage: Stage) -> None:
+    """The first node's connections keep its server from being deleted."""
+    stage.machine.proxy.servers[ONE].lingers = True
+
+
+def close_connections(stage: Stage) -> None:
+    """They are closed."""
+    if ONE in stage.machine.proxy.servers:
+        stage.machine.proxy.servers[ONE].lingers = False
+
+
 def by_hand(stage: Stage) -> None:
     """Peers, servers and both files are changed behind the agent's back."""
     PEER_DRIFTS["a peer is removed"](stage.machine, 0)
@@ -137,6 +148,10 @@ STORIES: dict[str, tuple[tuple[Chapter, ...], tuple[Chapter, ...]]] = {
     "join in one turn": ((launch(ONE), launch(TWO)), (look(), together(ONE, TWO), answer, tick)),
     "leave": ((*joined(ONE), *joined(TWO)), (look(i_1="leaving"),)),
     "leave with a request that does not end": ((*joined(ONE), *joined(TWO), busy), (look(i_1="leaving"), tick)),
+    "leave with connections that linger": (
+        (*joined(ONE), *joined(TWO), linger),
+        (look(i_1="leaving"), tick, close_connections, tick),
+    ),
     "a termination called off": ((*joined(ONE), busy), (look(i_1="leaving"), look(i_1="serving"))),
     "renew": (joined(ONE), (look(i_1="leaving"), look(gone=(ONE,)), launch(ONE), look(), enroll(ONE), answer, tick)),
     "rest and return": (joined(ONE), (look(i_1="resting"), look(i_1="joining"), answer, ready(ONE))),

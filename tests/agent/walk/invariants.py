@@ -148,6 +148,17 @@ def _servers_closed(scene: Scene) -> Iterator[str]:
             yield f"{effect.name}: {effect}"
 
 
+def _requests_cut(scene: Scene) -> Iterator[str]:
+    """Requests are cut off only after the drain's deadline, or on a machine that is no more, or to mend by hand."""
+    for effect in scene.effects:
+        instance = InstanceId(effect.name) if effect.what in ("shutdown", "del") and effect.busy else None
+        node = None if instance is None else scene.before.get(instance)
+        if instance is None or node is None or instance in scene.told.dead or effect.name in scene.by_hand:
+            continue
+        if node.phase is not Phase.DRAINING or scene.now - node.since < scene.settings.edge.drain_deadline_s:
+            yield f"{effect} with {effect.busy} requests, {node.phase} for {scene.now - node.since:.0f} s"
+
+
 def _servers_added(scene: Scene) -> Iterator[str]:
     """A server is added where its peer is already, unless the tunnel itself is down; weight at least 1."""
     for effect in scene.effects:
@@ -187,6 +198,8 @@ def _opened_on_evidence(scene: Scene) -> Iterator[str]:
         former = scene.before.get(instance)
         if scene.died or node.phase is not Phase.ACTIVE or (former is not None and former.phase is Phase.ACTIVE):
             continue
+        if instance in scene.by_hand:
+            continue  # between two looks a server that somebody moved is taken for the one it was
         server = scene.machine.proxy.servers.get(instance)
         good = server is not None and (server.healthy or scene.now - server.good_at <= FRESH_S)
         if server is None or not good or server.address != node.address:
@@ -289,6 +302,7 @@ RULES: tuple[Rule, ...] = (
     _nobody_is_sent_away,
     _peers_taken,
     _servers_closed,
+    _requests_cut,
     _servers_added,
     _files_first,
     _records_first,

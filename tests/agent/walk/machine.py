@@ -40,6 +40,7 @@ class Effect:
     detail: str
     tunnel_up: bool
     mode: str
+    busy: int
     peers: dict[str, tuple[str, ...]]
     servers: dict[str, str]
     filed_peers: frozenset[str]
@@ -172,6 +173,7 @@ class Machine:
                 detail=detail,
                 tunnel_up=self.tunnel.up,
                 mode=server.mode if server else "absent",
+                busy=server.busy if server else 0,
                 peers={key: peer.addresses for key, peer in self.tunnel.peers.items()},
                 servers={name: server.address for name, server in self.proxy.servers.items()},
                 filed_peers=frozenset(peers_in(self.conf)),

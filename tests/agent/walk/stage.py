@@ -11,9 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from core_agent.contract.messages import Command, FleetReport, HoldNode, Phase, SetBurst, SyncFleet
+from core_agent.contract.messages import (
+    Command,
+    EnrollNode,
+    FleetReport,
+    HoldNode,
+    Phase,
+    SetBurst,
+    SyncFleet,
+    TunnelReport,
+)
 from core_agent.contract.names import GroupName, InstanceId
-from core_agent.errors import DrawbridgeError, Refused
+from core_agent.errors import DrawbridgeError, RecordFailed, Refused
 from core_agent.roll import Node
 from settings import Settings
 from tests.agent.walk.cloud import Cloud
@@ -178,14 +187,23 @@ class Stage:
         if isinstance(answer, DrawbridgeError):
             self.settled = False
             self.demand(answer.retryable, f"it gave up: {answer!r}")
+            full = self.machine.disk_full or not isinstance(answer, RecordFailed)
+            self.demand(full, f"it could not record what it had decided: {answer!r}")
         if isinstance(answer, FleetReport):
             self._missing[answer.group] = answer.missing
         state = self.life.state
         match command:
             case SyncFleet(group=group, generation=generation) if state.generations.get(group) == generation:
+                others = [i for i, node in before.items() if node.group != group and node.phase is not Phase.GONE]
+                taken = [instance for instance, _ in command.seats if instance in others]
+                self.demand(not taken, f"{group} was given the nodes of another group: {taken}")
                 self.told.sync(command, before)
             case HoldNode(instance=instance, hold=hold) if instance in state.nodes:
                 self.told.hold(instance, hold)
+            case EnrollNode(instance=instance, public_key=public_key) if isinstance(answer, TunnelReport):
+                node = state.nodes[instance]
+                agreed = (node.public_key, f"{node.address}/32") == (public_key, answer.address)
+                self.demand(agreed, f"{instance} was let in with {public_key} as {answer.address}, on record is {node}")
             case SetBurst():
                 self.told.level = min(self.told.level, command.level_percent)
             case _:

@@ -12,9 +12,13 @@ from core_agent.roll import Node
 
 @dataclass(slots=True)
 class Told:
-    """``leave``: nodes that the cloud or an operator sent away. ``close``: nodes that may not be open to traffic."""
+    """``leave``: nodes that the cloud or an operator sent away; ``dead``: those that the cloud declared gone.
+
+    ``rested``: nodes that joined again out of a rest, and have to prove themselves anew.
+    """
 
     leave: set[InstanceId] = field(default_factory=set)
+    dead: set[InstanceId] = field(default_factory=set)
     lifecycles: dict[InstanceId, Lifecycle] = field(default_factory=dict)
     holds: dict[InstanceId, Hold] = field(default_factory=dict)
     rested: set[InstanceId] = field(default_factory=set)
@@ -30,11 +34,14 @@ class Told:
                 self.leave.discard(instance)
             if self.lifecycles.get(instance) is Lifecycle.RESTING and lifecycle is Lifecycle.JOINING:
                 self.rested.add(instance)
+            self.dead.discard(instance)
             self.lifecycles[instance] = lifecycle
         for instance, node in before.items():
             disowned = instance in command.gone or command.override is not None
             if disowned and node.group == command.group and instance not in seats:
                 self.leave.add(instance)
+            if instance in command.gone and node.group == command.group and instance not in seats:
+                self.dead.add(instance)
 
     def hold(self, instance: InstanceId, hold: Hold) -> None:
         """Take note of an operator's word that was recorded."""
