@@ -83,6 +83,9 @@ class Agent:
         return outcomes
 
     def _turn(self, commands: Sequence[Command]) -> list[Report | DrawbridgeError]:
+        ready = [command.instance for command in commands if isinstance(command, ActivateNode)]
+        if ready:  # seen now, they may open in the same transaction
+            self._converger.turn(Scope(), ready)
         try:
             decided = self._decide_all(commands)
             sight = self._settle(*self._scope(commands, decided))
@@ -145,7 +148,7 @@ class Agent:
                     nodes, command.instance, command.public_key, core_key=core_key, limits=self._limits, now=now
                 )
             case ActivateNode():
-                backend = self._converger.backend  # the ticker saw it a moment ago
+                backend = self._converger.backend
                 seen = None if backend is None else _observe(command.instance, backend)
                 return fleet.activate(nodes, command.instance, seen=seen, limits=self._limits, now=now)
             case HoldNode():

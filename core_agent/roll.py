@@ -54,7 +54,10 @@ class Changes:
 
 
 class Roll(Mapping[InstanceId, Node]):
-    """The nodes by instance id; ``put`` and ``forget`` keep every way to them true."""
+    """The nodes by instance id; ``put`` and ``forget`` keep every way to them true.
+
+    ``moving`` are those that may get further by what is seen of them, with no word from anybody.
+    """
 
     def __init__(self, nodes: Iterable[Node] = ()) -> None:
         self._nodes: dict[InstanceId, Node] = {}
@@ -86,7 +89,8 @@ class Roll(Mapping[InstanceId, Node]):
             self._by_key[node.public_key] = node.instance
         if node.address is not None:
             self._taken.add(number_of(node.address))
-        if node.phase in (Phase.ENROLLED, Phase.DRAINING):
+        asked = node.wants_ready or node.lifecycle is Lifecycle.SERVING
+        if node.phase is Phase.DRAINING or (node.phase is Phase.ENROLLED and asked):
             self.moving.add(node.instance)
 
     def forget(self, instance: InstanceId) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +28,10 @@ CREATE TABLE groups (name TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT,
 CREATE TABLE burst (one INTEGER PRIMARY KEY CHECK (one = 1), level_percent INTEGER NOT NULL, reason TEXT NOT NULL)
     STRICT;
 """
+_UPDATE = """
+UPDATE nodes SET grp = ?, lifecycle = ?, since = ?, phase = ?, hold = ?, wants_ready = ?, removing = ?
+    WHERE instance = ?
+"""
 
 
 class State:
@@ -37,6 +41,7 @@ class State:
         self._connection = connection
         self._path = path
         self._changed: set[InstanceId] = set()
+        self._renewed: set[InstanceId] = set()
         self._others = False  # whether a generation or the level was recorded in this transaction
         self.nodes = Roll()
         self.generations: dict[GroupName, int] = {}
@@ -106,7 +111,7 @@ class State:
         """
         try:
             yield
-            if self._changed or self._others:
+            if self._changed or self._renewed or self._others:
                 self._write()
         except sqlite3.Error as error:
             self._undo()
@@ -119,10 +124,12 @@ class State:
         """Take ``changes`` over, inside a ``transaction``."""
         for instance in changes.forgotten:
             self.nodes.forget(instance)
-            self._changed.add(instance)
+            self._renewed.add(instance)
         for node in changes.nodes:
+            former = self.nodes.get(node.instance)
+            same = former is not None and former.address == node.address and former.public_key == node.public_key
+            (self._changed if same else self._renewed).add(node.instance)
             self.nodes.put(node)
-            self._changed.add(node.instance)
         if changes.generation is not None:
             self.generations[changes.generation[0]] = changes.generation[1]
             self._others = True
@@ -139,18 +146,22 @@ class State:
         """Write what has been recorded since the transaction began, with few statements however much it is."""
         execute, many = self._connection.execute, self._connection.executemany
         execute("BEGIN IMMEDIATE")
-        many("DELETE FROM nodes WHERE instance = ?", [(instance,) for instance in self._changed])
-        rows = [_row(node) for instance in self._changed if (node := self.nodes.get(instance)) is not None]
-        many("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        # Only what has another key or address touches the table's indices, which cost most of a write.
+        many("DELETE FROM nodes WHERE instance = ?", [(instance,) for instance in self._renewed])
+        many("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._rows(self._renewed))
+        many(_UPDATE, [(*row[1:6], *row[8:], row[0]) for row in self._rows(self._changed - self._renewed)])
         if self._others:
             many("INSERT OR REPLACE INTO groups VALUES (?, ?)", list(self.generations.items()))
             burst = (self.burst.level_percent, self.burst.reason)
             execute("INSERT OR REPLACE INTO burst VALUES (1, ?, ?)", burst)
         execute("COMMIT")
-        self._changed, self._others = set(), False
+        self._changed, self._renewed, self._others = set(), set(), False
+
+    def _rows(self, instances: Iterable[InstanceId]) -> list[tuple[object, ...]]:
+        return [_row(node) for instance in instances if (node := self.nodes.get(instance)) is not None]
 
     def _undo(self) -> None:
-        self._changed, self._others = set(), False
+        self._changed, self._renewed, self._others = set(), set(), False
         if self._connection.in_transaction:
             self._connection.rollback()
         self._load()

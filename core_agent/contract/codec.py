@@ -125,7 +125,7 @@ def _envelope(document: bytes, limit: int, what: str) -> dict[str, object]:
         raise ContractError(f"{what}: wanted at most {limit} bytes, found more")
     try:
         # Decoded here, because json.loads would guess UTF-16 and UTF-32 and let surrogates pass.
-        fields = json.loads(document.decode(), object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        fields = _STRICT.decode(document.decode())
     except UnicodeDecodeError as error:
         raise ContractError(f"{what}: wanted JSON in UTF-8, found a byte that is not ({error.reason})") from None
     except json.JSONDecodeError as error:
@@ -151,6 +151,9 @@ def _no_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(word: str) -> object:
     raise ContractError(f"document: wanted finite numbers, found {word}")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_no_doubles, parse_constant=_no_constant)
 
 
 def _request_id(fields: dict[str, object]) -> str:

@@ -52,7 +52,8 @@ def test_every_way_to_a_node_agrees_with_a_walk(changes: list[Node | InstanceId]
             records.pop(change, None)
     assert dict(roll) == records
     present = records.values()
-    assert roll.moving == {n.instance for n in present if n.phase in (Phase.ENROLLED, Phase.DRAINING)}
+    moving = [n for n in present if n.phase is Phase.ENROLLED and (n.wants_ready or n.lifecycle is Lifecycle.SERVING)]
+    assert roll.moving == {n.instance for n in [*moving, *(n for n in present if n.phase is Phase.DRAINING)]}
     for number, instance in enumerate(INSTANCES):
         held = instance in records and records[instance].public_key is not None
         assert roll.holder(key(number + 1)) == (instance if held else None)
