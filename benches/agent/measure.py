@@ -77,12 +77,14 @@ class Bench:
             self._fill(large)
             self._idle(self._plan.idle_s - small_share.seconds)
             small_percent = small_share.percent()
-            self._flat(agent, large)
+            self._flat(agent, large, "agent", goal=_FLAT_GOAL)
             after = memory(large.ground.core.host)
             large_share = CpuShare(large.ground.core.host)
             self._idle(self._plan.idle_s)
             self._footprint(before, after, small_percent, large_share.percent())
-            self._flat_floor(floors[_KEPT], large.ground)
+            # The agent that made the large fleet is killed; the fleet stays, and the bare commands join it too.
+            large.ground.core.kill_agent()
+            self._flat(floors[_KEPT], self._floors(large.ground)[_KEPT], "floor")
         return self._claims
 
     # --- the parts --------------------------------------------------------------------------------------------------
@@ -127,32 +129,19 @@ class Bench:
             self._ratio(f"{title}: agent ÷ floor", found["agent"], found[floor], goal=_GOALS[joins], how=how)
             self._times(title, found)
 
-    def _flat(self, agent: Product, large: Product) -> None:
+    def _flat(self, small: Side, large: Side, who: str, *, goal: float | None = None) -> None:
         size, count = self._plan.large_fleet, self._plan.flat_rounds
-        self._screen.chapter(f"1 node joins fleets of {SMALL_FLEET} and {size:,}, in turns, {count} rounds")
-        small_name, large_name = f"fleet of {SMALL_FLEET}", f"fleet of {size:,}"
-        sides = {small_name: agent, large_name: large}
-        found = self._rounds(sides, joins=1, count=count)
+        self._screen.chapter(f"1 node joins fleets of {SMALL_FLEET} and {size:,}, in turns: {who}, {count} rounds")
+        names = [f"{who}, fleet of {fleet:,}" for fleet in (SMALL_FLEET, size)]
+        found = self._rounds(dict(zip(names, (small, large), strict=True)), joins=1, count=count)
         self._show(found)
-        title = f"1 node joins a fleet of {size:,} ÷ of {SMALL_FLEET}"
-        how = (
-            f"two cores side by side, {count} interleaved rounds; the {size:,} checks a second of the large fleet load "
-            "the machine under both"
+        self._ratio(
+            f"1 node joins a fleet of {size:,} ÷ of {SMALL_FLEET}: {who}",
+            *(found[name] for name in reversed(names)),
+            goal=goal,
+            how=f"two cores side by side in {count} interleaved rounds; medians; p10 – p90 of the rounds' own ratios; "
+            f"the large fleet's {size:,} health checks a second load the machine under both",
         )
-        self._ratio(title, found[large_name], found[small_name], goal=_FLAT_GOAL, how=how)
-        self._times("1 node joins beside that load", found)
-
-    def _flat_floor(self, floor: Floor, ground: Ground) -> None:
-        """Let the floor join the large fleet too: the agent that made it is killed, the fleet stays."""
-        size, count = self._plan.large_fleet, max(3, self._plan.flat_rounds // 2)
-        self._screen.chapter(f"the floor at fleets of {SMALL_FLEET} and {size:,}, in turns, {count} rounds")
-        ground.core.kill_agent()
-        small_name, large_name = f"floor, fleet of {SMALL_FLEET}", f"floor, fleet of {size:,}"
-        sides = {small_name: floor, large_name: self._floors(ground)[_KEPT]}
-        found = self._rounds(sides, joins=1, count=count)
-        self._show(found)
-        title = f"floor: 1 node joins a fleet of {size:,} ÷ of {SMALL_FLEET}"
-        self._ratio(title, found[large_name], found[small_name], goal=None, how="what WireGuard and HAProxy slow down")
         self._times("1 node joins beside that load", found)
 
     def _fill(self, large: Product) -> None:
