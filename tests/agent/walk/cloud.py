@@ -9,7 +9,7 @@ from core_agent.contract.messages import Lifecycle, Seats, SyncFleet
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 
 GROUPS = (GroupName("eu-north-1/drawbridge-edge"), GroupName("eu-west-1/drawbridge-edge"))
-INSTANCES = tuple(InstanceId(f"i-{number}") for number in range(8))
+INSTANCES = tuple(InstanceId(f"i-{number}") for number in range(6))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +29,10 @@ class Cloud:
     instances: dict[InstanceId, Instance] = field(default_factory=dict)
     looks: list[SyncFleet] = field(default_factory=list)
     keys_made: int = 0
+
+    def named(self, which: int) -> InstanceId:
+        """Return the name of one of the instances there are, or beyond those of one that there could be."""
+        return [*self.instances, *(name for name in INSTANCES if name not in self.instances)][which]
 
     def launch(self, instance: InstanceId, group: GroupName) -> Instance:
         """Start ``instance``; every one makes a key of its own when it boots."""

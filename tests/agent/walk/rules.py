@@ -31,7 +31,7 @@ from tests.agent.walk.stage import Stage
 from tests.agent.walk.tally import Tally
 from tests.agent.walk.tunnel import CORE_KEY
 
-instances = st.sampled_from(INSTANCES)
+any_one = st.integers(0, len(INSTANCES) - 1)
 groups = st.sampled_from(GROUPS)
 _REASON = Reason("the walk")
 
@@ -42,11 +42,13 @@ class Walk(RuleBasedStateMachine):
     tally: ClassVar[Tally] = Tally()
     stage: Stage
 
-    @initialize(network=st.sampled_from(sorted(NETWORKS)))
-    def a_core_is_installed(self, network: str) -> None:
-        """A new core; in the small network addresses run out."""
+    @initialize(network=st.sampled_from(sorted(NETWORKS)), joined=st.integers(0, 4))
+    def a_core_is_installed(self, network: str, joined: int) -> None:
+        """A new core, in whose small network addresses run out; some nodes are there from the start."""
         self.tally.walks += 1
         self.stage = Stage(NETWORKS[network], self.tally, note)
+        for number in range(joined):
+            self._join(INSTANCES[number], GROUPS[number % 2])
 
     def teardown(self) -> None:
         """End quietly, unless the walk has failed already."""
@@ -64,23 +66,26 @@ class Walk(RuleBasedStateMachine):
 
     # --- AWS --------------------------------------------------------------------------------------------------------
 
-    @rule(instance=instances, group=groups)
-    def aws_launches(self, instance: InstanceId, group: GroupName) -> None:
+    @rule(which=any_one, group=groups)
+    def aws_launches(self, which: int, group: GroupName) -> None:
         """A machine begins to exist; ids come again, which the agent must not mind."""
+        instance = self.stage.cloud.named(which)
         if instance not in self.stage.cloud.instances:
             note(f"AWS launches {instance} in {group}")
             self.stage.cloud.launch(instance, group)
 
-    @rule(instance=instances, lifecycle=st.sampled_from(list(Lifecycle)))
-    def aws_moves(self, instance: InstanceId, lifecycle: Lifecycle) -> None:
+    @rule(which=any_one, lifecycle=st.sampled_from(list(Lifecycle)))
+    def aws_moves(self, which: int, lifecycle: Lifecycle) -> None:
         """Its lifecycle changes: into service, to rest, back, on its way out, or called back from there."""
+        instance = self.stage.cloud.named(which)
         if instance in self.stage.cloud.instances:
             note(f"{instance} is now {lifecycle}")
             self.stage.cloud.instances[instance].lifecycle = lifecycle
 
-    @rule(instance=instances)
-    def aws_ends(self, instance: InstanceId) -> None:
+    @rule(which=any_one)
+    def aws_ends(self, which: int) -> None:
         """A machine is no more, with or without having been on its way out."""
+        instance = self.stage.cloud.named(which)
         if self.stage.cloud.instances.pop(instance, None) is not None:
             note(f"{instance} ends")
 
@@ -126,11 +131,14 @@ class Walk(RuleBasedStateMachine):
 
     # --- nodes ------------------------------------------------------------------------------------------------------
 
-    @rule(instance=instances, group=groups)
-    def a_node_joins(self, instance: InstanceId, group: GroupName) -> None:
+    @rule(which=any_one, group=groups)
+    def a_node_joins(self, which: int, group: GroupName) -> None:
         """The whole way in, as it mostly goes."""
-        if instance in self.stage.cloud.instances:
-            return
+        instance = self.stage.cloud.named(which)
+        if instance not in self.stage.cloud.instances:
+            self._join(instance, group)
+
+    def _join(self, instance: InstanceId, group: GroupName) -> None:
         note(f"{instance} joins {group} the whole way")
         launched = self.stage.cloud.launch(instance, group)
         self.stage.tell(self.stage.cloud.look(group, self.stage.life.now))
@@ -140,9 +148,10 @@ class Walk(RuleBasedStateMachine):
         launched.lifecycle = Lifecycle.SERVING
         self.stage.tell(self.stage.cloud.look(group, self.stage.life.now))
 
-    @rule(instance=instances, whose=st.sampled_from(["its own", "a new one", "another's", "the core's"]))
-    def a_node_enrolls(self, instance: InstanceId, whose: str) -> None:
+    @rule(which=any_one, whose=st.sampled_from(["its own", "a new one", "another's", "the core's"]))
+    def a_node_enrolls(self, which: int, whose: str) -> None:
         """With its own key, with another, with a stolen one, or with the core's; seated or not."""
+        instance = self.stage.cloud.named(which)
         there = self.stage.cloud.instances.get(instance)
         others = [one.key for name, one in self.stage.cloud.instances.items() if name != instance]
         own = there.key if there is not None else self.stage.cloud.new_key()
@@ -152,9 +161,10 @@ class Walk(RuleBasedStateMachine):
         note(f"{instance} enrolls with {whose} key")
         self.stage.tell(EnrollNode(instance=instance, public_key=chosen))
 
-    @rule(instance=instances)
-    def a_node_says_it_is_ready(self, instance: InstanceId) -> None:
+    @rule(which=any_one)
+    def a_node_says_it_is_ready(self, which: int) -> None:
         """Whether or not it is."""
+        instance = self.stage.cloud.named(which)
         note(f"{instance} says that it is ready")
         self.stage.tell(ActivateNode(instance=instance))
 
@@ -164,9 +174,10 @@ class Walk(RuleBasedStateMachine):
         note("handshakes and checks happen")
         self.stage.nodes_answer()
 
-    @rule(instance=instances)
-    def a_node_falls_silent_or_wakes(self, instance: InstanceId) -> None:
+    @rule(which=any_one)
+    def a_node_falls_silent_or_wakes(self, which: int) -> None:
         """Its application or its tunnel fails, or works again."""
+        instance = self.stage.cloud.named(which)
         if (there := self.stage.cloud.instances.get(instance)) is not None:
             there.alive = not there.alive
             note(f"{instance} {'works again' if there.alive else 'falls silent'}")
@@ -184,12 +195,13 @@ class Walk(RuleBasedStateMachine):
 
     @rule(
         group=st.none() | groups,
-        words=st.lists(st.tuples(st.sampled_from(["enroll", "ready", *Hold]), instances), min_size=1, max_size=5),
+        words=st.lists(st.tuples(st.sampled_from(["enroll", "ready", *Hold]), any_one), min_size=1, max_size=5),
     )
-    def several_wait_together(self, group: GroupName | None, words: list[tuple[str, InstanceId]]) -> None:
+    def several_wait_together(self, group: GroupName | None, words: list[tuple[str, int]]) -> None:
         """Requests that came while the agent was busy are one turn."""
         commands: list[Command] = [] if group is None else [self.stage.cloud.look(group, self.stage.life.now)]
-        for word, instance in words:
+        named = [(word, self.stage.cloud.named(which)) for word, which in words]
+        for word, instance in named:
             there = self.stage.cloud.instances.get(instance)
             if word == "ready":
                 commands.append(ActivateNode(instance=instance))
@@ -197,15 +209,16 @@ class Walk(RuleBasedStateMachine):
                 commands.append(HoldNode(instance=instance, hold=Hold(word), reason=_REASON))
             elif there is not None:
                 commands.append(EnrollNode(instance=instance, public_key=there.key))
-        note(f"together: {f'a look at {group}, ' if group else ''}{', '.join(' '.join(pair) for pair in words)}")
+        note(f"together: {f'a look at {group}, ' if group else ''}{', '.join(' '.join(pair) for pair in named)}")
         if commands:
             self.stage.tell_all(commands)
 
     # --- the operator and the alarms --------------------------------------------------------------------------------
 
-    @rule(instance=instances, hold=st.sampled_from(list(Hold)))
-    def an_operator_holds(self, instance: InstanceId, hold: Hold) -> None:
+    @rule(which=any_one, hold=st.sampled_from(list(Hold)))
+    def an_operator_holds(self, which: int, hold: Hold) -> None:
         """Drain, remove or undo."""
+        instance = self.stage.cloud.named(which)
         note(f"an operator holds {instance}: {hold}")
         self.stage.tell(HoldNode(instance=instance, hold=hold, reason=_REASON))
 

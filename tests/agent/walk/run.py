@@ -17,7 +17,7 @@ _COMMON = settings(
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate, Phase.shrink],
 )
-QUICK = settings(_COMMON, max_examples=120, stateful_step_count=40)
+QUICK = settings(_COMMON, max_examples=80, stateful_step_count=40)
 
 
 def long(steps: int) -> settings:
