@@ -21,7 +21,7 @@ from benches.agent import nodes, rounds
 from benches.agent.floor import Floor
 from benches.agent.footprint import CpuShare, Memory, memory
 from benches.agent.ground import Ground
-from benches.agent.product import Product
+from benches.agent.product import OpenedBySync, Product
 from benches.agent.rounds import Series, Side
 from benches.agent.shell import Executions, KeptShell, connect
 from benches.claims import Claim, Spread
@@ -33,6 +33,7 @@ SMALL_FLEET = 10
 _ADDRESSES = {"agent": "192.0.2.1", "floor": "192.0.2.2", "large": "192.0.2.3"}
 _GOALS = {1: 2.0, 100: 1.5, 1000: 1.5}
 _FLAT_GOAL = 1.3
+_AGENT, _BY_SYNC = "agent", "agent, opened by one sync"
 _EXECUTIONS, _KEPT = "an execution a step", "a kept shell"
 
 
@@ -121,12 +122,17 @@ class Bench:
         for joins, count in self._plan.rounds.items():
             title = f"{joins} {'node joins' if joins == 1 else 'nodes join'} a fleet of {SMALL_FLEET}"
             self._screen.chapter(f"{title}: agent and bare commands in turns, {count} rounds")
-            found = self._rounds({"agent": agent, **floors}, joins=joins, count=count)
+            sides: dict[str, Side] = {_AGENT: agent, **floors}
+            if joins > 1:
+                sides[_BY_SYNC] = OpenedBySync(agent)
+            found = self._rounds(sides, joins=joins, count=count)
             self._show(found)
             # The floor is whichever way is faster in this run: the product may not gain by a slow opponent.
             floor = min(floors, key=lambda name: Spread.of(found[name].totals).median)
             how = f"beside {floor}; medians of {count} interleaved rounds; p10 – p90 of the rounds' own ratios"
-            self._ratio(f"{title}: agent ÷ floor", found["agent"], found[floor], goal=_GOALS[joins], how=how)
+            self._ratio(f"{title}: agent ÷ floor", found[_AGENT], found[floor], goal=_GOALS[joins], how=how)
+            if joins > 1:
+                self._ratio(f"{title}: {_BY_SYNC} ÷ floor", found[_BY_SYNC], found[floor], goal=None, how=how)
             self._times(title, found)
 
     def _flat(self, small: Side, large: Side, who: str, *, goal: float | None = None) -> None:

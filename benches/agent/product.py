@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benches.agent.errors import BenchError
@@ -55,23 +56,26 @@ class Product:
         return {"sync": seated - started, "enroll": time.perf_counter() - seated}
 
     def finish(self, nodes: Sequence[Node]) -> dict[str, float]:
-        """Open ``nodes``, whose health checks are good; return the seconds. Raises ``BenchError`` for a closed one.
+        """Open ``nodes``, each of which says itself that it is ready; return the seconds.
 
-        One node says itself that it is ready; many are opened by one sync that calls them serving, as when AWS lists a
-        whole fleet to a core that was rebuilt.
+        Raises ``BenchError`` unless every report says that its node is active.
         """
-        names = tuple(node.instance for node in nodes)
         started = time.perf_counter()
-        if len(names) == 1:
-            reports: Sequence[object] = self._request_all([ActivateNode(instance=names[0])])
-            took = time.perf_counter() - started
-            closed = [one for one in reports if not isinstance(one, NodeReport) or one.phase is not Phase.ACTIVE]
-        else:
-            closed = list(self._sync(serving=names).nodes)  # a sync's report names whoever is not active yet
-            took = time.perf_counter() - started
-        if closed:
-            raise BenchError(f"opening {len(names)} nodes: wanted every one active, found {closed[0]}")
-        return {"activate" if len(names) == 1 else "open": took}
+        reports = self._request_all([ActivateNode(instance=node.instance) for node in nodes])
+        took = time.perf_counter() - started
+        for report in reports:
+            if not isinstance(report, NodeReport) or report.phase is not Phase.ACTIVE:
+                raise BenchError(f"activating: wanted every node active, found {report}")
+        return {"activate": took}
+
+    def call_serving(self, nodes: Sequence[Node]) -> dict[str, float]:
+        """Open ``nodes`` by one sync that calls them serving; return the seconds. Raises ``BenchError`` as above."""
+        started = time.perf_counter()
+        report = self._sync(serving=tuple(node.instance for node in nodes))
+        took = time.perf_counter() - started
+        if report.nodes:  # it names whoever is not active yet
+            raise BenchError(f"opening by a sync: wanted every node active, found {report.nodes[0]}")
+        return {"open": took}
 
     def remove(self, nodes: Sequence[Node]) -> None:
         """Declare ``nodes`` gone and return when the core has let go of them."""
@@ -111,3 +115,27 @@ class Product:
                 raise outcome
             reports.append(outcome)
         return reports
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBySync:
+    """The same joins, but for the last step: one sync lists all nodes as serving, as after a core was rebuilt."""
+
+    product: Product
+
+    @property
+    def ground(self) -> Ground:
+        """The product's core."""
+        return self.product.ground
+
+    def begin(self, nodes: Sequence[Node]) -> dict[str, float]:
+        """See ``Product``."""
+        return self.product.begin(nodes)
+
+    def finish(self, nodes: Sequence[Node]) -> dict[str, float]:
+        """Open ``nodes`` by one sync; return the seconds."""
+        return self.product.call_serving(nodes)
+
+    def remove(self, nodes: Sequence[Node]) -> None:
+        """See ``Product``."""
+        self.product.remove(nodes)
