@@ -98,9 +98,13 @@ class Converger:
             return self.look()
         self._repaired = {}
         try:
-            self._bring_peers(scope, wireguard)
-            self._bring_servers(scope, backend, watch)
-            self._take_peers(scope, wireguard)
+            # New servers are closed until their checks cross the tunnel, so they need not wait for the new peers.
+            peers_are_there = self._bring_peers(scope, wireguard)
+            try:
+                self._bring_servers(scope, backend, watch)
+            finally:
+                peers_are_there()
+            self._take_peers(scope, wireguard)()
         except DrawbridgeError:
             return self.look()
         return Sight(wireguard=wireguard, backend=backend, repaired=self._repaired)
@@ -117,11 +121,11 @@ class Converger:
         if backend is not None and quiet:
             self._count("haproxy", len(self._plan_servers(None, backend)))
         if wireguard is not None:
-            self._wireguard = _attempt(errors, lambda: self._bring_peers(None, wireguard))
+            self._wireguard = _attempt(errors, lambda: _wait_for(self._bring_peers(None, wireguard)))
         if backend is not None:
             self._backend = _attempt(errors, lambda: self._bring_servers(None, backend, ()))
         if wireguard is not None and self._wireguard is not None and self._backend is not None:
-            self._wireguard = _attempt(errors, lambda: self._take_peers(None, wireguard))
+            self._wireguard = _attempt(errors, lambda: _wait_for(self._take_peers(None, wireguard)))
         error = errors[0] if errors else None
         return Sight(wireguard=self._wireguard, backend=self._backend, error=error, repaired=self._repaired)
 
@@ -162,19 +166,25 @@ class Converger:
             endpoints=self._endpoints or {},
         )
 
-    def _bring_peers(self, scope: Scope | None, facts: WireguardFacts) -> WireguardFacts:
+    def _bring_peers(self, scope: Scope | None, facts: WireguardFacts) -> Callable[[], WireguardFacts]:
         self._file_peers(scope)
         steps = self._plan_peers(scope, facts)
         return self._set_peers([step for step in steps if isinstance(step, wireguard_plan.SetPeer)], facts)
 
-    def _take_peers(self, scope: Scope | None, facts: WireguardFacts) -> WireguardFacts:
+    def _take_peers(self, scope: Scope | None, facts: WireguardFacts) -> Callable[[], WireguardFacts]:
         return self._set_peers(self._plan_peers(scope, facts), facts)
 
-    def _set_peers(self, steps: Sequence[wireguard_plan.Step], facts: WireguardFacts) -> WireguardFacts:
-        if steps:
-            self._host.set_peers(steps)
+    def _set_peers(self, steps: Sequence[wireguard_plan.Step], facts: WireguardFacts) -> Callable[[], WireguardFacts]:
+        """Begin to carry ``steps`` out; what is returned waits for the end and returns what is known then."""
+        finish = self._host.set_peers(steps) if steps else None
+
+        def done() -> WireguardFacts:
+            if finish is not None:
+                finish()
             wireguard_plan.after(facts.peers, steps)
-        return facts
+            return facts
+
+        return done
 
     # --- servers ----------------------------------------------------------------------------------------------------
 
@@ -215,6 +225,10 @@ class Converger:
 
 def _part(whole: Mapping[str, _T], names: Collection[str] | None) -> Mapping[str, _T]:
     return whole if names is None else {name: whole[name] for name in names if name in whole}
+
+
+def _wait_for(done: Callable[[], _T]) -> _T:
+    return done()
 
 
 def _attempt(errors: list[DrawbridgeError], act: Callable[[], _T]) -> _T | None:

@@ -5,7 +5,7 @@ Everything the agent does to its machine goes through here; what should be done 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from core_agent import files, paths
@@ -71,9 +71,9 @@ class Host:
         """Return the interface's peers. Raises ``CommandFailed``."""
         return wireguard_apply.read(self._interface)
 
-    def set_peers(self, steps: Sequence[PeerStep]) -> None:
-        """Apply ``steps`` in order. Raises ``CommandFailed``."""
-        wireguard_apply.carry_out(self._interface, steps)
+    def set_peers(self, steps: Sequence[PeerStep]) -> Callable[[], object]:
+        """Begin to apply ``steps``, in order, and return what waits for the end; either may raise ``CommandFailed``."""
+        return wireguard_apply.carry_out(self._interface, steps)
 
     # --- HAProxy ----------------------------------------------------------------------------------------------------
 

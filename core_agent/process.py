@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 
 from core_agent.errors import CommandFailed
 
@@ -11,16 +12,30 @@ _TIMEOUT_S = 30
 
 def run(argv: tuple[str, ...], *, doing: str) -> str:
     """Return what ``argv`` printed on standard output; raises ``CommandFailed`` when it exits non-zero or hangs."""
+    return start(argv, doing=doing)()
+
+
+def start(argv: tuple[str, ...], *, doing: str) -> Callable[[], str]:
+    """Start ``argv`` and return what waits for its end, to be called once: it returns and raises as ``run``."""
     try:
-        done = subprocess.run(
-            argv, cwd="/", capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+        process = subprocess.Popen(
+            argv, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except FileNotFoundError:
         raise CommandFailed(doing, argv[0], 127, "not installed, or not in PATH") from None
     except OSError as error:
         raise CommandFailed(doing, argv[0], 126, error.strerror or str(error)) from None
-    except subprocess.TimeoutExpired:
-        raise CommandFailed(doing, argv[0], 124, f"no end after {_TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        raise CommandFailed(doing, argv[0], done.returncode, done.stderr or done.stdout)
-    return done.stdout
+
+    def finish() -> str:
+        with process:
+            try:
+                out, complaint = process.communicate(timeout=_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise CommandFailed(doing, argv[0], 124, f"no end after {_TIMEOUT_S} s") from None
+        if process.returncode != 0:
+            said = (complaint or out).decode(errors="replace")
+            raise CommandFailed(doing, argv[0], process.returncode, said)
+        return out.decode(errors="replace")
+
+    return finish

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from core_agent.process import run
+from core_agent.process import run, start
 from core_agent.wireguard.facts import WireguardFacts, parse_dump
 from core_agent.wireguard.plan import SetPeer, Step
 
@@ -17,12 +17,20 @@ def read(interface: str) -> WireguardFacts:
     return parse_dump(run(("wg", "show", interface, "dump"), doing=f"reading the peers of {interface}"))
 
 
-def carry_out(interface: str, steps: Sequence[Step]) -> None:
-    """Apply ``steps`` in order. ``wg set`` touches no peer that is not named. Raises ``CommandFailed``."""
-    for start in range(0, len(steps), _PEERS_PER_CALL):
-        batch = steps[start : start + _PEERS_PER_CALL]
-        words = [word for step in batch for word in _words(step)]
-        run(("wg", "set", interface, *words), doing=f"setting {len(batch)} peers of {interface}")
+def carry_out(interface: str, steps: Sequence[Step]) -> Callable[[], object]:
+    """Begin to apply ``steps``, in order, and return what waits for the end; either may raise ``CommandFailed``.
+
+    ``wg set`` touches no peer that is not named.
+    """
+    *earlier, last = [steps[first : first + _PEERS_PER_CALL] for first in range(0, len(steps), _PEERS_PER_CALL)]
+    for batch in earlier:
+        _begin(interface, batch)()
+    return _begin(interface, last)
+
+
+def _begin(interface: str, batch: Sequence[Step]) -> Callable[[], object]:
+    words = [word for step in batch for word in _words(step)]
+    return start(("wg", "set", interface, *words), doing=f"setting {len(batch)} peers of {interface}")
 
 
 def _words(step: Step) -> tuple[str, ...]:

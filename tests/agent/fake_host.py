@@ -6,7 +6,7 @@ effects, as a crash would.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from core_agent.desired import Mode, Peer, Server
@@ -77,13 +77,14 @@ class FakeHost(Host):
             servers={name: replace(server) for name, server in self.servers.items()}, queue=0, requests_total=0
         )
 
-    def set_peers(self, steps: Sequence[wireguard_plan.Step]) -> None:
-        """Apply in order."""
+    def set_peers(self, steps: Sequence[wireguard_plan.Step]) -> Callable[[], object]:
+        """Apply in order; there is nothing to wait for."""
         if self.wireguard_down:
             raise CommandFailed("setting peers of wg0", "wg", 1, "No such device")
         for step in steps:
             self._effect()
             self._set_peer(step)
+        return lambda: None
 
     def change_servers(self, steps: Sequence[haproxy_plan.Step], watch: Collection[int]) -> Answers:
         """Apply in order, then tell the counters of those watched."""
