@@ -83,12 +83,15 @@ class Agent:
         return outcomes
 
     def _turn(self, commands: Sequence[Command]) -> list[Report | DrawbridgeError]:
-        ready = [command.instance for command in commands if isinstance(command, ActivateNode)]
-        if ready:  # seen now, they may open in the same transaction
+        ready = self._said_to_be_ready(commands)
+        if ready:  # seen now, they may open in the transaction that says so
             self._converger.turn(Scope(), ready)
         try:
-            decided = self._decide_all(commands)
-            sight = self._settle(*self._scope(commands, decided))
+            decided, opened = self._decide_all(commands, ready)
+            scope, watch = self._scope(commands, decided)
+            scope |= self._desired.follow(opened, self._state.nodes)
+            everything = any(isinstance(command, ReadFacts) for command in commands)
+            sight = self._settle(None if everything else scope, watch)
         except DrawbridgeError as error:
             return [error] * len(commands)
         # The one large report is made once, however many ask for it.
@@ -119,7 +122,21 @@ class Agent:
 
     # --- decide -----------------------------------------------------------------------------------------------------
 
-    def _decide_all(self, commands: Sequence[Command]) -> list[Changes | DrawbridgeError]:
+    def _said_to_be_ready(self, commands: Sequence[Command]) -> list[InstanceId]:
+        """The nodes that ``commands`` call ready, or serving though they are not open yet."""
+        ready: list[InstanceId] = []
+        for command in commands:
+            match command:
+                case ActivateNode():
+                    ready.append(command.instance)
+                case SyncFleet():
+                    ready += self._state.nodes.unsettled(command.group, command.seats).serving
+        return ready
+
+    def _decide_all(
+        self, commands: Sequence[Command], ready: Collection[InstanceId]
+    ) -> tuple[list[Changes | DrawbridgeError], Changes]:
+        """Decide and record; return what each command changes, and what opens of the nodes that are ``ready``."""
         decided: list[Changes | DrawbridgeError] = []
         with self._state.transaction():
             for command in commands:
@@ -130,11 +147,13 @@ class Agent:
                     continue
                 self._state.record(changes)
                 decided.append(changes)
-        _tell([outcome for outcome in decided if isinstance(outcome, Changes)])
+            opened = self._advance(self._state.nodes.moving.intersection(ready), self._converger.backend)
+            self._state.record(opened)
+        _tell([*(outcome for outcome in decided if isinstance(outcome, Changes)), opened])
         for command, outcome in zip(commands, decided, strict=True):
             if isinstance(command, HoldNode) and isinstance(outcome, Changes):
                 log.info("hold instance=%s hold=%s reason=%r", command.instance, command.hold, str(command.reason))
-        return decided
+        return decided, opened
 
     def _decide(self, command: Command) -> Changes:
         nodes, now = self._state.nodes, self._clock()
@@ -148,9 +167,7 @@ class Agent:
                     nodes, command.instance, command.public_key, core_key=core_key, limits=self._limits, now=now
                 )
             case ActivateNode():
-                backend = self._converger.backend
-                seen = None if backend is None else _observe(command.instance, backend)
-                return fleet.activate(nodes, command.instance, seen=seen, limits=self._limits, now=now)
+                return fleet.activate(nodes, command.instance)
             case HoldNode():
                 return fleet.hold(nodes, command.instance, command.hold, now=now)
             case SetBurst():
@@ -161,8 +178,8 @@ class Agent:
 
     def _scope(
         self, commands: Sequence[Command], decided: Sequence[Changes | DrawbridgeError]
-    ) -> tuple[Scope | None, Collection[InstanceId]]:
-        """What differs now, or None for a look at everything; and the nodes that may have got further."""
+    ) -> tuple[Scope, Collection[InstanceId]]:
+        """What differs now, and the nodes that may have got further."""
         scope, watch = Scope(), set[InstanceId]()
         for command, outcome in zip(commands, decided, strict=True):
             if not isinstance(outcome, Changes):
@@ -171,7 +188,7 @@ class Agent:
             watch.update(node.instance for node in outcome.nodes)
             if isinstance(command, EnrollNode | ActivateNode | HoldNode):
                 watch.add(command.instance)
-        return None if any(isinstance(command, ReadFacts) for command in commands) else scope, watch
+        return scope, watch
 
     # --- converge ---------------------------------------------------------------------------------------------------
 
@@ -180,8 +197,6 @@ class Agent:
         sight = self._converge(scope, watch)
         watch = tuple(self._state.nodes) if scope is None else self._state.nodes.moving.intersection(watch)
         for _ in range(_ROUNDS):
-            if sight.backend is None:  # nothing was seen of any server, which is not the same as seeing none
-                break
             changes = self._advance(watch, sight.backend)
             if changes.empty:
                 break
@@ -214,7 +229,10 @@ class Agent:
             now=self._clock(),
         )
 
-    def _advance(self, instances: Collection[InstanceId], backend: BackendFacts) -> Changes:
+    def _advance(self, instances: Collection[InstanceId], backend: BackendFacts | None) -> Changes:
+        """What ``instances`` may take on their own; nothing while no server is seen, which is not seeing none."""
+        if backend is None:
+            return Changes()
         nodes = {name: node for name in instances if (node := self._state.nodes.get(name)) is not None}
         seen = {name: _observe(name, backend) for name in nodes}
         return fleet.advance(nodes, seen, limits=self._limits, now=self._clock())

@@ -184,13 +184,8 @@ def enroll(
     )
 
 
-def activate(
-    nodes: Mapping[InstanceId, Node], instance: InstanceId, *, seen: Observation | None, limits: Limits, now: float
-) -> Changes:
-    """Return what it changes that ``instance`` says it is ready; where its check was ``seen`` good, it opens at once.
-
-    Raises ``Refused`` unless it is enrolled.
-    """
+def activate(nodes: Mapping[InstanceId, Node], instance: InstanceId) -> Changes:
+    """Return what it changes that ``instance`` says it is ready. Raises ``Refused`` unless it is enrolled."""
     node = nodes.get(instance)
     doing = f"activating {instance}"
     if node is None or node.phase is Phase.GONE:
@@ -199,9 +194,7 @@ def activate(
         raise Refused(RefusalKind.NOT_ENROLLED, f"{doing}: wanted an enrolled node, found one without a key")
     if node.phase is Phase.DRAINING:
         raise Refused(RefusalKind.LEAVING, f"{doing}: the node is leaving")
-    asked = node if node.wants_ready else replace(node, wants_ready=True)
-    after = _advanced(asked, seen, limits, now) or asked
-    return Changes() if after is node else Changes(nodes=(after,))
+    return Changes() if node.wants_ready else Changes(nodes=(replace(node, wants_ready=True),))
 
 
 def hold(nodes: Mapping[InstanceId, Node], instance: InstanceId, wish: Hold, *, now: float) -> Changes:

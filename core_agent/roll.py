@@ -80,18 +80,20 @@ class Roll(Mapping[InstanceId, Node]):
 
     def put(self, node: Node) -> None:
         """Take ``node`` in, in place of what was known of its instance."""
-        self.forget(node.instance)
+        former = self._nodes.get(node.instance)
+        if former is None or _ways_to(former) != _ways_to(node):
+            self.forget(node.instance)
+            self._members.setdefault(node.group, set()).add(node.instance)
+            if node.public_key is not None:
+                self._by_key[node.public_key] = node.instance
+            if node.address is not None:
+                self._taken.add(number_of(node.address))
         self._nodes[node.instance] = node
-        self._members.setdefault(node.group, set()).add(node.instance)
-        if node.phase is Phase.ACTIVE and node.lifecycle is Lifecycle.SERVING and node.address is not None:
-            self._settled.setdefault(node.group, set()).add(node.instance)
-        if node.public_key is not None:
-            self._by_key[node.public_key] = node.instance
-        if node.address is not None:
-            self._taken.add(number_of(node.address))
+        settled = node.phase is Phase.ACTIVE and node.lifecycle is Lifecycle.SERVING and node.address is not None
+        _hold(self._settled.setdefault(node.group, set()), node.instance, wanted=settled)
         asked = node.wants_ready or node.lifecycle is Lifecycle.SERVING
-        if node.phase is Phase.DRAINING or (node.phase is Phase.ENROLLED and asked):
-            self.moving.add(node.instance)
+        moving = node.phase is Phase.DRAINING or (node.phase is Phase.ENROLLED and asked)
+        _hold(self.moving, node.instance, wanted=moving)
 
     def forget(self, instance: InstanceId) -> None:
         """Drop what is known of ``instance``, if anything."""
@@ -133,6 +135,18 @@ class Roll(Mapping[InstanceId, Node]):
         """Return how many ``free_addresses`` there are."""
         first, last = int(network.network_address) + 2, int(network.broadcast_address)
         return last - first - sum(1 for number in self._taken if first <= number < last)
+
+
+def _ways_to(node: Node) -> tuple[object, ...]:
+    return node.group, node.public_key, node.address
+
+
+def _hold(names: set[InstanceId], name: InstanceId, *, wanted: bool) -> None:
+    """Have ``name`` among ``names``, or not."""
+    if wanted:
+        names.add(name)
+    else:
+        names.discard(name)
 
 
 def number_of(address: str) -> int:
