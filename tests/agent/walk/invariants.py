@@ -206,6 +206,24 @@ def _opened_on_evidence(scene: Scene) -> Iterator[str]:
             yield f"{instance} with {server}"
 
 
+def _opened_proven(scene: Scene) -> Iterator[str]:
+    """No server leaves maintenance for traffic without a check that was good at the last look."""
+    for effect in scene.effects:
+        opened = effect.what == "state" and effect.detail == "state ready" and effect.mode == "maint"
+        if opened and not effect.healthy and scene.now - effect.good_at > FRESH_S:
+            yield f"{effect}"
+
+
+def _gone_as_seen(scene: Scene) -> Iterator[str]:
+    """A node has gone once HAProxy was seen without its server; a HAProxy that is not seen says nothing."""
+    for instance, former in scene.before.items():
+        after = scene.nodes.get(instance)
+        if former.phase not in PROGRAMMED or after is None or after.phase is not Phase.GONE:
+            continue
+        if not scene.machine.proxy.up or instance in scene.machine.proxy.servers:
+            yield f"{instance} with HAProxy {'up' if scene.machine.proxy.up else 'down'}"
+
+
 def _own_things(scene: Scene) -> Iterator[str]:
     """The operator's own peer and the core's own servers stay as they are, running and filed."""
     if scene.machine.tunnel.up and scene.machine.tunnel.peers[OPERATORS_KEY].addresses != ("192.168.77.2/32",):
@@ -307,6 +325,8 @@ RULES: tuple[Rule, ...] = (
     _files_first,
     _records_first,
     _opened_on_evidence,
+    _opened_proven,
+    _gone_as_seen,
     _own_things,
     _weights,
     _settled,

@@ -41,6 +41,8 @@ class Effect:
     tunnel_up: bool
     mode: str
     busy: int
+    healthy: bool
+    good_at: float
     peers: dict[str, tuple[str, ...]]
     servers: dict[str, str]
     filed_peers: frozenset[str]
@@ -180,6 +182,8 @@ class Machine:
                 tunnel_up=self.tunnel.up,
                 mode=server.mode if server else "absent",
                 busy=server.busy if server else 0,
+                healthy=server is not None and server.healthy,
+                good_at=server.good_at if server else 0.0,
                 peers={key: peer.addresses for key, peer in self.tunnel.peers.items()},
                 servers={name: server.address for name, server in self.proxy.servers.items()},
                 filed_peers=frozenset(peers_in(self.conf)),

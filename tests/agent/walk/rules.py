@@ -66,13 +66,24 @@ class Walk(RuleBasedStateMachine):
 
     # --- AWS --------------------------------------------------------------------------------------------------------
 
-    @rule(which=any_one, group=groups)
-    def aws_launches(self, which: int, group: GroupName) -> None:
-        """A machine begins to exist; ids come again, which the agent must not mind."""
+    @rule(which=any_one, group=groups, seen=st.booleans())
+    def aws_launches(self, which: int, group: GroupName, *, seen: bool) -> None:
+        """A machine begins to exist, and a look sees it at once or later; ids come again, which must not matter."""
         instance = self.stage.cloud.named(which)
         if instance not in self.stage.cloud.instances:
-            note(f"AWS launches {instance} in {group}")
+            note(f"AWS launches {instance} in {group}{', and a look sees it' if seen else ''}")
             self.stage.cloud.launch(instance, group)
+            if seen:
+                self.stage.tell(self.stage.cloud.look(group, self.stage.life.now))
+
+    @rule(which=any_one)
+    def aws_terminates(self, which: int) -> None:
+        """A machine is on its way out, and a look sees it."""
+        there = self.stage.cloud.instances.get(self.stage.cloud.named(which))
+        if there is not None:
+            note(f"{self.stage.cloud.named(which)} is leaving, and a look sees it")
+            there.lifecycle = Lifecycle.LEAVING
+            self.stage.tell(self.stage.cloud.look(there.group, self.stage.life.now))
 
     @rule(which=any_one, lifecycle=st.sampled_from(list(Lifecycle)))
     def aws_moves(self, which: int, lifecycle: Lifecycle) -> None:
@@ -153,7 +164,8 @@ class Walk(RuleBasedStateMachine):
         """With its own key, with another, with a stolen one, or with the core's; seated or not."""
         instance = self.stage.cloud.named(which)
         there = self.stage.cloud.instances.get(instance)
-        others = [one.key for name, one in self.stage.cloud.instances.items() if name != instance]
+        nodes = self.stage.life.nodes.values()
+        others = [node.public_key for node in nodes if node.public_key and node.instance != instance]
         own = there.key if there is not None else self.stage.cloud.new_key()
         chosen = {"a new one": self.stage.cloud.new_key(), "the core's": PublicKey(CORE_KEY)}.get(whose, own)
         if whose == "another's" and others:
