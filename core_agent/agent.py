@@ -131,7 +131,7 @@ class Agent:
                     ready.append(command.instance)
                 case SyncFleet():
                     ready += self._state.nodes.unsettled(command.group, command.seats).serving
-        return ready
+        return [name for name in ready if (node := self._state.nodes.get(name)) and node.phase is Phase.ENROLLED]
 
     def _decide_all(
         self, commands: Sequence[Command], ready: Collection[InstanceId]

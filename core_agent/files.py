@@ -22,7 +22,12 @@ def read(path: Path) -> str:
         raise FileFailed(f"reading {path}: {error.strerror}") from None
 
 
-def replace(path: Path, text: str, *, mode: int, check: Callable[[Path], None] | None = None) -> None:
+def encoded(text: str) -> bytes:
+    """Return what a file with ``text`` holds."""
+    return text.encode("utf-8", errors="surrogateescape")
+
+
+def replace(path: Path, text: str | bytes, *, mode: int, check: Callable[[Path], None] | None = None) -> None:
     """Put ``text`` at ``path`` by renaming a finished, synced file; ``check`` sees that file first and may raise.
 
     Raises ``FileFailed``; whatever is raised, the former file is still there and no draft is left.
@@ -40,12 +45,12 @@ def replace(path: Path, text: str, *, mode: int, check: Callable[[Path], None] |
         draft.unlink(missing_ok=True)
 
 
-def _write(draft: Path, text: str, mode: int) -> None:
+def _write(draft: Path, text: str | bytes, mode: int) -> None:
     draft.unlink(missing_ok=True)  # what a crash left; and O_EXCL below follows nobody's link
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+    with os.fdopen(descriptor, "wb") as file:
         os.fchmod(file.fileno(), mode)
-        file.write(text)
+        file.write(encoded(text) if isinstance(text, str) else text)
         file.flush()
         os.fsync(file.fileno())
 

@@ -13,13 +13,13 @@ from core_agent.errors import FileFailed
 
 
 class Roster:
-    """The file at ``path``; its entries come in the order of their names."""
+    """The file at ``path``; its entries come in the order in which they were first given."""
 
     def __init__(self, path: Path, *, mode: int) -> None:
         self.path = path
         self._mode = mode
-        self._head = ""
-        self._entries: dict[str, str] = {}
+        self._head = b""
+        self._entries: dict[str, bytes] = {}
         self._stamp: tuple[int, ...] | None = None
 
     @property
@@ -35,18 +35,28 @@ class Roster:
         ``whole``: these are all entries; otherwise they change the ones there are, and None takes one away. ``check``
         sees the new file before it counts and may raise. Raises ``FileFailed``; whatever is raised, nothing changed.
         """
-        merged = entries if whole else {**self._entries, **entries}
-        after = {name: text for name, text in sorted(merged.items()) if text is not None}
-        untouched = self.untouched
-        if head == self._head and after == self._entries and untouched:
+        untouched, top = self.untouched, files.encoded(head)
+        changes = {name: None if text is None else files.encoded(text) for name, text in entries.items()}
+        if untouched and top == self._head and self._says(changes, whole=whole):
             return False
-        text = head + "".join(after.values())
-        stale = untouched or text != files.read(self.path)
+        after = {} if whole else self._entries.copy()
+        for name, entry in changes.items():
+            if entry is not None:
+                after[name] = entry
+            else:
+                after.pop(name, None)
+        written = top + b"".join(after.values())
+        stale = untouched or written != files.encoded(files.read(self.path))
         if stale:
-            files.replace(self.path, text, mode=self._mode, check=check)
+            files.replace(self.path, written, mode=self._mode, check=check)
         meddled = stale and not untouched and self._stamp is not None
-        self._head, self._entries, self._stamp = head, after, self._stat()
+        self._head, self._entries, self._stamp = top, after, self._stat()
         return meddled
+
+    def _says(self, changes: Mapping[str, bytes | None], *, whole: bool) -> bool:
+        if whole:
+            return changes == self._entries
+        return all(self._entries.get(name) == entry for name, entry in changes.items())
 
     def _stat(self) -> tuple[int, ...] | None:
         try:

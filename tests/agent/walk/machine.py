@@ -64,7 +64,7 @@ class Machine:
         self.effects: list[Effect] = []
         self.done = 0
         self.cut_after: int | None = None
-        self.disk_full = False
+        self.disk_full = self.wg_is_slow = False
         self.tunnel = Tunnel()
         self.proxy = Proxy(self._before_line)
         self.tunnel.start(self.conf)
@@ -130,7 +130,9 @@ class Machine:
     # --- what the agent's calls come to -----------------------------------------------------------------------------
 
     def _start(self, argv: tuple[str, ...], *, doing: str) -> Callable[[], str]:
-        """Carry it out at once; there is nothing to wait for."""
+        """Carry it out at once, or only when somebody waits for it: beside the agent both may happen."""
+        if self.wg_is_slow:
+            return lambda: self._run(argv, doing=doing)
         printed = self._run(argv, doing=doing)
         return lambda: printed
 
@@ -151,13 +153,16 @@ class Machine:
                 self.tunnel.put(key, address, endpoint)
         return ""
 
-    def _replace(self, path: Path, text: str, *, mode: int, check: Callable[[Path], None] | None = None) -> None:
+    def _replace(
+        self, path: Path, text: str | bytes, *, mode: int, check: Callable[[Path], None] | None = None
+    ) -> None:
         if self.disk_full:
             _replace(path, text, mode=mode, check=_no_space)
         try:
             self._note("file", path.name)
         except CutError:  # it died with the draft half written
-            path.with_name(f".{path.name}.new").write_text(text[: len(text) // 2])
+            content = text if isinstance(text, bytes) else files.encoded(text)
+            path.with_name(f".{path.name}.new").write_bytes(content[: len(content) // 2])
             raise
         _replace(path, text, mode=mode, check=check)
 
