@@ -28,9 +28,9 @@ class RuntimeSession:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_TIMEOUT_S)
         self._unread = b""
+        self._first = ["prompt"]  # goes with the first commands, so that it costs no round trip of its own
         try:
             self._socket.connect(str(path))
-            self._exchange(["prompt"])
         except OSError as error:
             self._socket.close()
             raise RuntimeApiError(f"opening {path}", "connect", error.strerror or str(error)) from None
@@ -44,7 +44,8 @@ class RuntimeSession:
     def run(self, lines: Sequence[str]) -> list[str]:
         """Send ``lines`` pipelined and return their answers, stripped, in the same order."""
         answers: list[str] = []
-        batch: list[str] = []
+        batch, self._first = self._first, []
+        unasked = len(batch)
         size = 0
         for line in lines:
             if batch and size + len(line) > _BATCH_BYTES:
@@ -54,7 +55,7 @@ class RuntimeSession:
             size += len(line) + 1
         if batch:
             answers += self._exchange(batch)
-        return answers
+        return answers[unasked:]
 
     def _exchange(self, batch: Sequence[str]) -> list[str]:
         try:
