@@ -14,6 +14,7 @@ from core_agent.contract.messages import ActivateNode, EnrollNode, Hold, HoldNod
 from core_agent.contract.names import InstanceId, Reason
 from tests.agent.walk.cloud import GROUPS
 from tests.agent.walk.drift import FILE_EDITS, PEER_DRIFTS, SERVER_DRIFTS
+from tests.agent.walk.invariants import TUNNEL
 from tests.agent.walk.networks import NETWORKS
 from tests.agent.walk.stage import Stage
 from tests.agent.walk.tally import Tally
@@ -112,7 +113,7 @@ def by_hand(stage: Stage) -> None:
     SERVER_DRIFTS["a server gets another address"](stage.machine, TWO)
     FILE_EDITS["wg0.conf loses its nodes"](stage.machine)
     FILE_EDITS["haproxy.cfg is emptied"](stage.machine)
-    stage.by_hand |= {ONE, TWO}
+    stage.by_hand |= {ONE, TWO, TUNNEL}
     stage.drifted("both sides and both files are changed by hand")
 
 
@@ -126,6 +127,7 @@ def haproxy_restarts(stage: Stage) -> None:
 def wireguard_restarts(stage: Stage) -> None:
     """The tunnel comes back from its file."""
     stage.machine.tunnel.start(stage.machine.conf)
+    stage.by_hand.add(TUNNEL)
     stage.drifted("WireGuard is restarted")
 
 

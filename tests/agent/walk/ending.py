@@ -48,7 +48,7 @@ def end_quietly(stage: Stage) -> None:
 def _heal(stage: Stage) -> None:
     machine = stage.machine
     machine.cut_after = None
-    machine.disk_full = False
+    machine.disk_full = machine.wg_is_slow = False
     stage.life.state.refuse_writes(refuse=False)
     for one in stage.cloud.instances.values():
         one.alive = True
@@ -118,7 +118,8 @@ def _demand_rest(stage: Stage) -> None:
     for _ in range(2):
         before = stage.machine.done
         stage.look()
-        stage.demand(stage.machine.done == before, "a second pass still had something to do")
+        done = [str(effect) for effect in stage.machine.effects]
+        stage.demand(stage.machine.done == before, f"a second pass still had something to do: {done}")
         stage.die()
     machine = stage.machine
     running = {key: peer.addresses for key, peer in machine.tunnel.peers.items()}

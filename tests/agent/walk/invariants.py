@@ -19,6 +19,7 @@ from tests.agent.walk.told import Told
 from tests.agent.walk.tunnel import CORE_KEY, OPERATORS_KEY, peers_in
 
 FRESH_S = 5.0
+TUNNEL = "the tunnel"  # in ``by_hand``, beside the servers
 PROGRAMMED = (Phase.ENROLLED, Phase.ACTIVE, Phase.DRAINING)
 
 
@@ -32,7 +33,7 @@ class Scene:
 
     ``died``: the agent was cut off in it. ``settled``: nothing but the agent has touched the core since a look of its
     that went through, so that the core must be as the records say. ``by_hand``: servers that somebody else touched
-    since. ``released``: who had an address last, and when it was let go.
+    since, and ``TUNNEL``. ``released``: who had an address last, and when it was let go.
     """
 
     settings: Settings
@@ -160,15 +161,15 @@ def _requests_cut(scene: Scene) -> Iterator[str]:
 
 
 def _servers_added(scene: Scene) -> Iterator[str]:
-    """A server is added where its peer is already, unless the tunnel itself is down; weight at least 1."""
+    """A server is added closed, with a weight of at least 1, and opened only where its peer is."""
+    untouched = TUNNEL not in scene.by_hand
     for effect in scene.effects:
-        if effect.what != "add":
-            continue
-        address = effect.detail.split(":")[0] + "/32"
-        if effect.tunnel_up and address not in {one for peer in effect.peers.values() for one in peer}:
-            yield f"{effect.name} at {address}"
-        if " weight 0 " in effect.detail:
-            yield f"{effect.name}: {effect.detail}"
+        if effect.what == "add" and " weight 0 " in effect.detail:
+            yield f"{effect}"
+        opened = effect.what == "state" and effect.detail == "state ready"
+        tunnelled = f"{effect.servers.get(effect.name)}/32" in {one for peer in effect.peers.values() for one in peer}
+        if opened and effect.tunnel_up and untouched and effect.name not in scene.by_hand and not tunnelled:
+            yield f"{effect} without a peer"
 
 
 def _files_first(scene: Scene) -> Iterator[str]:

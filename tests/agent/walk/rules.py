@@ -26,6 +26,7 @@ from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from tests.agent.walk.cloud import GROUPS, INSTANCES
 from tests.agent.walk.drift import FILE_EDITS, PEER_DRIFTS, SERVER_DRIFTS
 from tests.agent.walk.ending import end_quietly
+from tests.agent.walk.invariants import TUNNEL
 from tests.agent.walk.networks import NETWORKS
 from tests.agent.walk.stage import Stage
 from tests.agent.walk.tally import Tally
@@ -267,6 +268,7 @@ class Walk(RuleBasedStateMachine):
     def a_peer_is_changed_by_hand(self, drift: str, which: int) -> None:
         """With `wg set`, behind the agent's back."""
         if self.stage.machine.tunnel.up and PEER_DRIFTS[drift](self.stage.machine, which):
+            self.stage.by_hand.add(TUNNEL)
             self.stage.drifted(f"by hand: {drift} ({which})")
 
     @rule(drift=st.sampled_from(sorted(SERVER_DRIFTS)), which=st.integers(0, 7))
@@ -294,6 +296,7 @@ class Walk(RuleBasedStateMachine):
         else:
             self.stage.machine.tunnel.stop()
         self.tally.restarts += 1
+        self.stage.by_hand.add(TUNNEL)
         self.stage.drifted(f"WireGuard is restarted and is {then}")
 
     @rule(then=st.sampled_from(["up", "down"]))
@@ -307,6 +310,12 @@ class Walk(RuleBasedStateMachine):
         self.stage.by_hand |= self.stage.machine.proxy.servers.keys()
         self.tally.restarts += 1
         self.stage.drifted(f"HAProxy is restarted and is {then}")
+
+    @rule(slow=st.booleans())
+    def wg_is_slow_or_quick(self, *, slow: bool) -> None:
+        """Whether peers that are set are there before the servers or after them: the two run side by side."""
+        note(f"wg is {'slow' if slow else 'quick'}")
+        self.stage.machine.wg_is_slow = slow
 
     @rule(full=st.booleans())
     def the_disk_fills_or_empties(self, *, full: bool) -> None:

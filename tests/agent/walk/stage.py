@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from core_agent.contract.messages import (
@@ -91,7 +92,8 @@ class Stage:
         refused = [answer for answer in answers if isinstance(answer, Refused)]
         self.tally.refusals += len(refused)
         if len(refused) == len(commands):
-            self.demand(before == self.life.nodes, f"it refused and changed its records: {refused}")
+            kept = {i: _fixed(node) for i, node in before.items()} == {i: _fixed(n) for i, n in self.life.nodes.items()}
+            self.demand(kept, f"it refused and changed its records: {refused}")
         self._judge(before, generations, died=died)
         return answers
 
@@ -240,3 +242,9 @@ class Stage:
         self.told.level = self.life.state.burst.level_percent
         for instance in [i for i in self.told.holds if i not in nodes]:
             del self.told.holds[instance]
+
+
+def _fixed(node: Node) -> Node:
+    """``node`` without how far it has got on its way out, which is seen and not told."""
+    leaves = node.phase in (Phase.DRAINING, Phase.GONE)
+    return replace(node, phase=Phase.GONE, since=0, removing=False) if leaves else node
