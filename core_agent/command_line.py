@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -69,6 +70,7 @@ def _install(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    gc.set_threshold(50_000)  # nothing here is made in circles, and every search for some walks over the whole fleet
     loaded = settings.load(options.config)
     agent = Agent(loaded, open_or_rebuild(loaded.tunnel.network, now=time.time()), Host(loaded))
     tunnel = loaded.tunnel

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from core_agent.contract.codec import MAX_REQUEST_BYTES
 
 IDLE_S = 180.0  # between two documents
-GATHER_S = 0.003  # after many documents, until the next piece of them
+GATHER_S = 0.001  # after many documents, until the next piece of them
 DOCUMENT_S = 15.0  # from a document's first byte to its last
 REPLY_S = 30.0  # until at least a part of what is sent was taken
 
