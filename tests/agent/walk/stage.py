@@ -88,7 +88,7 @@ class Stage:
             died = True
             self.die()
         for command, answer in zip(commands, answers, strict=True):
-            self._heard(command, before, answer)
+            self._heard(command, before, generations, answer)
         refused = [answer for answer in answers if isinstance(answer, Refused)]
         self.tally.refusals += len(refused)
         if len(refused) == len(commands):
@@ -182,7 +182,9 @@ class Stage:
             self.broken = True
             raise Violation(sentence)
 
-    def _heard(self, command: Command, before: Mapping[InstanceId, Node], answer: object) -> None:
+    def _heard(
+        self, command: Command, before: Mapping[InstanceId, Node], generations: Mapping[GroupName, int], answer: object
+    ) -> None:
         """Take note of what the agent was told, if it took it in: the records say so, also when it died since."""
         if isinstance(answer, Refused):
             return
@@ -195,7 +197,9 @@ class Stage:
             self._missing[answer.group] = answer.missing
         state = self.life.state
         match command:
-            case SyncFleet(group=group, generation=generation) if state.generations.get(group) == generation:
+            case SyncFleet(group=group, generation=new) if (
+                generations.get(group, -1) < new == state.generations.get(group)
+            ):
                 others = [i for i, node in before.items() if node.group != group and node.phase is not Phase.GONE]
                 taken = [instance for instance, _ in command.seats if instance in others]
                 self.demand(not taken, f"{group} was given the nodes of another group: {taken}")
