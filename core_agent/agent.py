@@ -269,6 +269,10 @@ def _tell(recorded: Iterable[Changes]) -> None:
             log.info("burst level_percent=%d reason=%r", changes.burst.level_percent, str(changes.burst.reason))
         if changes.missing:
             log.warning("kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))
+        if changes.elsewhere:
+            log.warning(
+                "left out %d seats of another group's nodes: %s", len(changes.elsewhere), " ".join(changes.elsewhere)
+            )
     for (phase, lifecycle), instances in alike.items():
         for start in range(0, len(instances), _NODES_A_LINE):
             names = " ".join(instances[start : start + _NODES_A_LINE])

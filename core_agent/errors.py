@@ -51,7 +51,6 @@ class RefusalKind(StrEnum):
     KEY_TAKEN = "key_taken"
     ADDRESSES_EXHAUSTED = "addresses_exhausted"
     FUTURE_GENERATION = "future_generation"
-    WRONG_GROUP = "wrong_group"
     HELD = "held"
 
 

@@ -46,9 +46,10 @@ class Limits:
 
 
 def sync(nodes: Roll, newest: int, command: SyncFleet, *, limits: Limits, now: float) -> Changes:
-    """Return what ``command`` changes; nothing when it is not newer than ``newest``. Raises ``Refused``.
+    """Return what ``command`` changes; nothing when it is not newer than ``newest``.
 
-    Refused are a generation from the future and an instance that another group still holds.
+    An instance that another group still holds is left out: refusing the whole would let two groups that exchange
+    instances wait for each other for ever. Raises ``Refused`` for a generation from the future.
     """
     lead_ms = command.generation - int(now * 1000)
     if lead_ms > MAX_CLOCK_LEAD_MS:
@@ -60,14 +61,13 @@ def sync(nodes: Roll, newest: int, command: SyncFleet, *, limits: Limits, now: f
     if command.generation <= newest:
         return Changes()
     changed: dict[InstanceId, Node] = {}
+    elsewhere: list[InstanceId] = []
     free: Iterator[str] | None = None
     for instance, lifecycle in nodes.unsettled(command.group, command.seats):
         node = nodes.get(instance)
         if node is not None and node.group != command.group and node.phase is not Phase.GONE:
-            raise Refused(
-                RefusalKind.WRONG_GROUP,
-                f"syncing {command.group}: {instance} is still a node of {node.group}; let it go there first",
-            )
+            elsewhere.append(instance)
+            continue
         after = _seated(node, instance, lifecycle, command.group, now)
         if after is not None and after.address is None and after.phase is not Phase.GONE:
             free = free or nodes.free_addresses(limits.network)
@@ -75,7 +75,12 @@ def sync(nodes: Roll, newest: int, command: SyncFleet, *, limits: Limits, now: f
         if after is not None and after != node:
             changed[instance] = after
     missing = _absent(nodes, command, changed, now)
-    return Changes(nodes=tuple(changed.values()), generation=(command.group, command.generation), missing=missing)
+    return Changes(
+        nodes=tuple(changed.values()),
+        generation=(command.group, command.generation),
+        missing=missing,
+        elsewhere=tuple(elsewhere),
+    )
 
 
 def _seated(node: Node | None, instance: InstanceId, lifecycle: Lifecycle, group: GroupName, now: float) -> Node | None:

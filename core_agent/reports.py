@@ -70,6 +70,8 @@ class Reporter:
             node = known.get(instance)
             if node is None:  # it never came this far: as gone as can be
                 nodes.append(_never_seen(instance, command))
+            elif node.group != command.group and node.phase is not Phase.GONE:
+                continue  # another group's still: nothing that it does is this group's
             elif lifecycle is not Lifecycle.SERVING or node.phase is not Phase.ACTIVE:
                 nodes.append(self._node_report(node, facts))
         nodes += [
@@ -84,6 +86,7 @@ class Reporter:
             applied=changes.generation is not None,
             nodes=tuple(nodes),
             missing=changes.missing,
+            elsewhere=changes.elsewhere,
             load=self._load_report(facts),
         )
 

@@ -46,6 +46,7 @@ class Changes:
     generation: tuple[GroupName, int] | None = None
     burst: Burst | None = None
     missing: tuple[InstanceId, ...] = ()
+    elsewhere: tuple[InstanceId, ...] = ()
 
     @property
     def empty(self) -> bool:

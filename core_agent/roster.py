@@ -13,7 +13,7 @@ from core_agent.errors import FileFailed
 
 
 class Roster:
-    """The file at ``path``; its entries come in the order in which they were first given."""
+    """The file at ``path``; its entries stand in the order of their names, whichever life of the agent wrote them."""
 
     def __init__(self, path: Path, *, mode: int) -> None:
         self.path = path
@@ -39,12 +39,9 @@ class Roster:
         changes = {name: None if text is None else files.encoded(text) for name, text in entries.items()}
         if untouched and top == self._head and self._says(changes, whole=whole):
             return False
-        after = {} if whole else self._entries.copy()
-        for name, entry in changes.items():
-            if entry is not None:
-                after[name] = entry
-            else:
-                after.pop(name, None)
+        merged = changes if whole else {**self._entries, **changes}
+        names = sorted(merged) if whole or len(merged) > len(self._entries) else merged
+        after = {name: entry for name in names if (entry := merged[name]) is not None}
         written = top + b"".join(after.values())
         stale = untouched or written != files.encoded(files.read(self.path))
         if stale:

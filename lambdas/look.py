@@ -45,8 +45,8 @@ class Look:
 
     ``seats`` are the members with what AWS says of each; ``nodes`` those in motion (see ``FleetReport``). ``completed``
     names the lifecycle actions that were held until now, ``leaving`` the instances whose terminate hook waits for the
-    core, ``kept`` the nodes that have no seat and that AWS did not disown, ``failed`` what could not be done, each
-    member in an unknown state included.
+    core, ``kept`` the nodes that have no seat and that AWS did not disown, ``elsewhere`` those that another group still
+    holds, ``failed`` what could not be done, each member in an unknown state included.
     """
 
     generation: int
@@ -56,6 +56,7 @@ class Look:
     completed: tuple[tuple[InstanceId, Hook], ...]
     leaving: tuple[InstanceId, ...]
     kept: tuple[InstanceId, ...]
+    elsewhere: tuple[InstanceId, ...]
     failed: tuple[DrawbridgeError, ...]
     load: LoadReport
 
@@ -97,6 +98,7 @@ def look(group: Group, *, cloud: Cloud, core: Core, now_ms: Callable[[], int], o
         completed=tuple(completed),
         leaving=tuple(leaving),
         kept=report.missing,
+        elsewhere=report.elsewhere,
         failed=tuple(failed),
         load=report.load,
     )

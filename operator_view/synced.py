@@ -33,5 +33,7 @@ def _lines(seen: Look) -> Iterator[str]:
         yield f"{instance}: AWS waits for it to be drained"
     for instance in seen.kept:
         yield f"{instance}: has no seat, and AWS does not disown it: kept; --override lets it go"
+    for instance in seen.elsewhere:
+        yield f"{instance}: another group still holds it on the core: left out until that group lets it go"
     if seen.nodes:
         yield nodes(seen.nodes)

@@ -211,7 +211,8 @@ class FleetReport:
     motion*: every seat that is not serving, every serving one that is not active, and every node not seated that has
     not yet gone, so the answer stays small in a large, quiet fleet. ``missing`` names the nodes that were neither
     seated nor declared gone, which stay as they are: the cloud should be asked about each by its id, and those that it
-    disowns sent again in ``gone``.
+    disowns sent again in ``gone``. ``elsewhere`` names the seats that were left out because another group still holds
+    the node: it has to be let go of there first.
     """
 
     group: GroupName
@@ -220,6 +221,7 @@ class FleetReport:
     nodes: tuple[NodeReport, ...]
     missing: tuple[InstanceId, ...]
     load: LoadReport
+    elsewhere: tuple[InstanceId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,6 +169,8 @@ def _report(seen: Look) -> None:
     )
     if seen.kept:
         logger.warning("kept nodes that have no seat and were not disowned", extra={"kept": seen.kept})
+    if seen.elsewhere:
+        logger.warning("left out seats of nodes that another group still holds", extra={"elsewhere": seen.elsewhere})
     for failure in seen.failed:
         logger.error("something was left undone", extra={"reason": str(failure)})
 

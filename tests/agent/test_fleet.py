@@ -11,7 +11,7 @@ from core_agent.contract.messages import FactsReport, Hold, NodeReport, Phase, R
 from core_agent.contract.names import GroupName, InstanceId
 from core_agent.errors import Refused
 from core_agent.fleet import Observation, advance
-from tests.agent.core_under_test import Core
+from tests.agent.core_under_test import GROUP, Core
 
 
 def test_a_node_goes_the_whole_way_in(core: Core) -> None:
@@ -213,8 +213,20 @@ def test_groups_do_not_touch_each_other(core: Core) -> None:
     core.join(1)
     core.sync(group=GroupName("eu-west-1/other"))
     assert core.phases() == {"i-1": "active"}
-    with pytest.raises(Refused, match="still a node of eu-north-1"):
-        core.sync(group=GroupName("eu-west-1/other"), i_1="joining")
+
+
+def test_two_groups_can_exchange_their_nodes(core: Core) -> None:
+    """A seat of another group's node is left out and named, and keeps nothing else from happening."""
+    other = GroupName("eu-west-1/other")
+    core.sync(i_1="joining")
+    core.sync(group=other, i_2="joining")
+    report = core.sync(i_2="joining", gone=("i-1",))
+    assert (report.elsewhere, [node.instance for node in report.nodes]) == (("i-2",), [])
+    assert core.phases() == {"i-1": "gone", "i-2": "seated"}
+    report = core.sync(group=other, i_1="joining", gone=("i-2",))
+    assert (report.elsewhere, [node.phase for node in report.nodes]) == ((), [Phase.SEATED])
+    assert core.sync(i_2="joining").elsewhere == ()
+    assert {name: node.group for name, node in core.state.nodes.items()} == {"i-1": other, "i-2": GROUP}
 
 
 def test_levels_scale_weight_and_slots(core: Core) -> None:
