@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 from core_agent import fleet
 from core_agent.contract.messages import (
@@ -28,7 +29,7 @@ from core_agent.contract.messages import (
 from core_agent.contract.names import InstanceId
 from core_agent.converge import Converger, Sight
 from core_agent.desired import Desired, Mode, Scope
-from core_agent.errors import DrawbridgeError
+from core_agent.errors import DrawbridgeError, RecordFailed
 from core_agent.fleet import Limits, Observation
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
@@ -85,7 +86,7 @@ class Agent:
     def _turn(self, commands: Sequence[Command]) -> list[Report | DrawbridgeError]:
         ready = self._said_to_be_ready(commands)
         if ready:  # seen now, they may open in the transaction that says so
-            self._converger.turn(Scope(), ready)
+            self._converge(Scope(), ready)
         try:
             decided, opened = self._decide_all(commands, ready)
             scope, watch = self._scope(commands, decided)
@@ -104,9 +105,11 @@ class Agent:
     def tick(self) -> bool:
         """Look at everything, repair drift, let phases advance; return whether a node is still in motion.
 
-        Raises the first error that converging met.
+        Raises the first error that converging met, and ``RecordsLost`` when somebody took the records away: the next
+        start rebuilds them.
         """
         with self._lock:
+            self._state.check()
             return self._moved(self._settle(None, ()))
 
     def advance(self) -> bool:
@@ -194,27 +197,32 @@ class Agent:
 
     def _settle(self, scope: Scope | None, watch: Collection[InstanceId]) -> Sight:
         """Converge, let ``watch`` advance on what was seen, and converge again until neither changes anything."""
-        sight = self._converge(scope, watch)
-        watch = tuple(self._state.nodes) if scope is None else self._state.nodes.moving.intersection(watch)
+        moving = self._state.nodes.moving
+        sight = self._converge(scope, moving.intersection(watch))
+        watch = tuple(self._state.nodes) if scope is None else moving.intersection(watch)
         for _ in range(_ROUNDS):
             changes = self._advance(watch, sight.backend)
             if changes.empty:
                 break
-            self._state.commit(changes)
+            try:
+                self._state.commit(changes)
+            except RecordFailed as error:  # of these changes: what was decided before is recorded and done
+                return replace(sight, error=sight.error or error)
             _tell([changes])
-            watch = [node.instance for node in changes.nodes]
+            watch = moving.intersection(node.instance for node in changes.nodes)
             sight = self._converge(self._desired.follow(changes, self._state.nodes), watch)
         return sight
 
     def _converge(self, scope: Scope | None, watch: Collection[InstanceId]) -> Sight:
         begin = time.perf_counter()
-        moving = self._state.nodes.moving.intersection(watch)
-        sight = self._converger.look() if scope is None else self._converger.turn(scope, moving)
+        sight = self._converger.look() if scope is None else self._converger.turn(scope, watch)
         self.metrics.converged("full" if scope is None else "scoped", time.perf_counter() - begin, sight)
         if scope is None:
             self.metrics.observe(self._snapshot(sight))
-        for side, times in sight.repaired.items():
-            log.warning("drift side=%s repaired=%d: somebody else changed it", side, times)
+        for put_right in sight.drift[:_NODES_A_LINE]:
+            log.warning("drift, put right: %s", put_right)
+        if len(sight.drift) > _NODES_A_LINE:
+            log.warning("drift, put right: %d more", len(sight.drift) - _NODES_A_LINE)
         return sight
 
     def _snapshot(self, sight: Sight) -> Snapshot:
@@ -230,11 +238,15 @@ class Agent:
         )
 
     def _advance(self, instances: Collection[InstanceId], backend: BackendFacts | None) -> Changes:
-        """What ``instances`` may take on their own; nothing while no server is seen, which is not seeing none."""
+        """What ``instances`` may take on their own; nothing while no server is seen, which is not seeing none.
+
+        Without a tunnel no check counts: whoever else had the address would have answered it.
+        """
         if backend is None:
             return Changes()
         nodes = {name: node for name in instances if (node := self._state.nodes.get(name)) is not None}
-        seen = {name: _observe(name, backend) for name in nodes}
+        tunnel = self._converger.tunnel
+        seen = {name: _observe(name, backend, tunnel=tunnel) for name in nodes}
         return fleet.advance(nodes, seen, limits=self._limits, now=self._clock())
 
     # --- report -----------------------------------------------------------------------------------------------------
@@ -249,10 +261,10 @@ class Agent:
             return error
 
 
-def _observe(name: str, backend: BackendFacts) -> Observation:
+def _observe(name: str, backend: BackendFacts, *, tunnel: bool) -> Observation:
     server = backend.servers.get(name)
     return Observation(
-        check=server is not None and server.healthy,
+        check=tunnel and server is not None and server.healthy,
         server=server is not None,
         closed=server is not None and server.mode is not Mode.READY,
         busy=server.busy + server.queue if server else 0,

@@ -41,13 +41,15 @@ class Facts:
 class Sight:
     """What is known after converging: a side that failed is None, and ``error`` is the first reason.
 
-    ``repaired`` counts, by ``wireguard``, ``haproxy`` and ``file``, what another hand had changed and was put right.
+    ``repaired`` counts, by ``wireguard``, ``haproxy`` and ``file``, what another hand had changed and was put right;
+    ``drift`` says the same in words, a line each.
     """
 
     wireguard: WireguardFacts | None
     backend: BackendFacts | None
     error: DrawbridgeError | None = None
     repaired: Mapping[str, int]
+    drift: tuple[str, ...] = ()
 
     @property
     def facts(self) -> Facts:
@@ -72,6 +74,7 @@ class Converger:
         self._backend: BackendFacts | None = None
         self._endpoints: dict[str, str] | None = None
         self._repaired: dict[str, int] = {}
+        self._drift: list[str] = []
 
     def core_key(self) -> str:
         """Return the core's own public key. Raises ``CommandFailed``."""
@@ -81,6 +84,11 @@ class Converger:
     def backend(self) -> BackendFacts | None:
         """What HAProxy was last seen to run; None after it could not be seen."""
         return self._backend
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether WireGuard's interface was there when last looked at."""
+        return self._wireguard is not None
 
     def pending(self) -> int | None:
         """Return how many steps are still needed by what is known; None when a side is not known."""
@@ -96,7 +104,7 @@ class Converger:
         wireguard, backend = self._wireguard, self._backend
         if wireguard is None or backend is None:
             return self.look()
-        self._repaired = {}
+        self._repaired, self._drift = {}, []
         try:
             # New servers are closed until their checks cross the tunnel, so they need not wait for the new peers.
             peers_are_there = self._bring_peers(scope, wireguard)
@@ -107,31 +115,40 @@ class Converger:
             self._take_peers(scope, wireguard)()
         except DrawbridgeError:
             return self.look()
-        return Sight(wireguard=wireguard, backend=backend, repaired=self._repaired)
+        return self._sight(None)
 
     def look(self) -> Sight:
         """Read everything and make it as desired, as far as it lets itself be. Never raises a ``DrawbridgeError``."""
         quiet = self.pending() == 0
-        self._repaired = {}
+        self._repaired, self._drift = {}, []
         errors: list[DrawbridgeError] = []
         self._wireguard = wireguard = _attempt(errors, self._look_at_peers)
         self._backend = backend = _attempt(errors, self._look_at_servers)
         if wireguard is not None and quiet:
-            self._count("wireguard", len(self._plan_peers(None, wireguard)))
+            self._count("wireguard", self._plan_peers(None, wireguard))
         if backend is not None and quiet:
-            self._count("haproxy", len(self._plan_servers(None, backend)))
+            self._count("haproxy", self._plan_servers(None, backend))
         if wireguard is not None:
             self._wireguard = _attempt(errors, lambda: _wait_for(self._bring_peers(None, wireguard)))
         if backend is not None:
             self._backend = _attempt(errors, lambda: self._bring_servers(None, backend, ()))
         if wireguard is not None and self._wireguard is not None and self._backend is not None:
             self._wireguard = _attempt(errors, lambda: _wait_for(self._take_peers(None, wireguard)))
-        error = errors[0] if errors else None
-        return Sight(wireguard=self._wireguard, backend=self._backend, error=error, repaired=self._repaired)
+        return self._sight(errors[0] if errors else None)
 
-    def _count(self, side: str, steps: int) -> None:
-        if steps:
-            self._repaired[side] = self._repaired.get(side, 0) + steps
+    def _sight(self, error: DrawbridgeError | None) -> Sight:
+        return Sight(
+            wireguard=self._wireguard,
+            backend=self._backend,
+            error=error,
+            repaired=self._repaired,
+            drift=tuple(self._drift),
+        )
+
+    def _count(self, side: str, put_right: Sequence[object]) -> None:
+        if put_right:
+            self._repaired[side] = self._repaired.get(side, 0) + len(put_right)
+            self._drift += [f"{side}: {one}" for one in put_right]
 
     # --- peers ------------------------------------------------------------------------------------------------------
 
@@ -152,10 +169,11 @@ class Converger:
         if scope is None:
             peers, gone = {peer.instance: peer for peer in self._desired.peers.values()}, None
         else:
-            wanted = {name: self._desired.peer_of(name) for name in scope.peers}
+            wanted = {name: self._desired.peer_of(name) for name in sorted(scope.peers)}
             peers = {name: peer for name, peer in wanted.items() if peer is not None}
             gone = wanted.keys() - peers.keys()
-        self._count("file", int(self._host.write_peers(peers, self._endpoints or {}, gone)))
+        meddled = self._host.write_peers(peers, self._endpoints or {}, gone)
+        self._count("file", ("wg0.conf",) if meddled else ())
 
     def _plan_peers(self, scope: Scope | None, facts: WireguardFacts) -> tuple[wireguard_plan.Step, ...]:
         keys = None if scope is None else scope.keys
@@ -195,7 +213,8 @@ class Converger:
     def _file_servers(self, scope: Scope | None) -> None:
         servers = self._servers(scope)
         gone = None if scope is None else scope.servers - servers.keys()
-        self._count("file", int(self._host.write_servers(servers, self._desired.burst, gone)))
+        meddled = self._host.write_servers(servers, self._desired.burst, gone)
+        self._count("file", ("haproxy.cfg",) if meddled else ())
 
     def _servers(self, scope: Scope | None) -> Mapping[str, Server]:
         return _part(self._desired.servers, None if scope is None else scope.servers)
@@ -224,7 +243,8 @@ class Converger:
 
 
 def _part(whole: Mapping[str, _T], names: Collection[str] | None) -> Mapping[str, _T]:
-    return whole if names is None else {name: whole[name] for name in names if name in whole}
+    # In a fixed order: what is written and done must not depend on how a set happens to be laid out.
+    return whole if names is None else {name: whole[name] for name in sorted(names) if name in whole}
 
 
 def _wait_for(done: Callable[[], _T]) -> _T:

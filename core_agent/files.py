@@ -22,19 +22,38 @@ def read(path: Path) -> str:
         raise FileFailed(f"reading {path}: {error.strerror}") from None
 
 
+# Which file it is, how large and how old: enough to see that another hand was at it, and unchanged by a rename.
+Stamp = tuple[int, int, int]
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Return the stamp of the file at ``path``, or None when there is no file. Raises ``FileFailed``."""
+    try:
+        return _stamp(path.stat())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileFailed(f"reading {path}: {error.strerror}") from None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def encoded(text: str) -> bytes:
     """Return what a file with ``text`` holds."""
     return text.encode("utf-8", errors="surrogateescape")
 
 
-def replace(path: Path, text: str | bytes, *, mode: int, check: Callable[[Path], None] | None = None) -> None:
+def replace(path: Path, text: str | bytes, *, mode: int, check: Callable[[Path], None] | None = None) -> Stamp:
     """Put ``text`` at ``path`` by renaming a finished, synced file; ``check`` sees that file first and may raise.
 
-    Raises ``FileFailed``; whatever is raised, the former file is still there and no draft is left.
+    Returns the stamp of what was put there. Raises ``FileFailed``; whatever is raised, the former file is still there
+    and no draft is left.
     """
     draft = path.with_name(f".{path.name}.new")
     try:
-        _write(draft, text, mode)
+        mark = _write(draft, text, mode)
         if check is not None:
             check(draft)
         draft.replace(path)
@@ -43,9 +62,10 @@ def replace(path: Path, text: str | bytes, *, mode: int, check: Callable[[Path],
         raise FileFailed(f"writing {path}: {error.strerror}") from None
     finally:
         draft.unlink(missing_ok=True)
+    return mark
 
 
-def _write(draft: Path, text: str | bytes, mode: int) -> None:
+def _write(draft: Path, text: str | bytes, mode: int) -> Stamp:
     draft.unlink(missing_ok=True)  # what a crash left; and O_EXCL below follows nobody's link
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -53,6 +73,7 @@ def _write(draft: Path, text: str | bytes, mode: int) -> None:
         file.write(encoded(text) if isinstance(text, str) else text)
         file.flush()
         os.fsync(file.fileno())
+        return _stamp(os.fstat(file.fileno()))
 
 
 def sync_directory(directory: Path) -> None:

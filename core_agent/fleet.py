@@ -229,11 +229,8 @@ def advance(
 
 
 def _advanced(node: Node, seen: Observation | None, limits: Limits, now: float) -> Node | None:
-    if node.phase is Phase.ENROLLED:
-        asked = node.wants_ready or node.lifecycle is Lifecycle.SERVING
-        opens = asked and node.lifecycle in (Lifecycle.JOINING, Lifecycle.SERVING) and node.hold is Hold.NONE
-        if opens and seen is not None and seen.check:
-            return replace(node, phase=Phase.ACTIVE, since=now)
+    if node.may_open and seen is not None and seen.check:
+        return replace(node, phase=Phase.ACTIVE, since=now)
     if node.phase is Phase.DRAINING:
         if node.removing:
             absent = seen is None or not seen.server

@@ -28,6 +28,13 @@ class Node:
     wants_ready: bool = False
     removing: bool = False
 
+    @property
+    def may_open(self) -> bool:
+        """Whether a good check is all that it waits for: it, or the cloud, asked, and nobody holds it."""
+        asked = self.wants_ready or self.lifecycle is Lifecycle.SERVING
+        carries = self.hold is Hold.NONE and self.lifecycle in (Lifecycle.JOINING, Lifecycle.SERVING)
+        return self.phase is Phase.ENROLLED and asked and carries
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
@@ -92,9 +99,7 @@ class Roll(Mapping[InstanceId, Node]):
         self._nodes[node.instance] = node
         settled = node.phase is Phase.ACTIVE and node.lifecycle is Lifecycle.SERVING and node.address is not None
         _hold(self._settled.setdefault(node.group, set()), node.instance, wanted=settled)
-        asked = node.wants_ready or node.lifecycle is Lifecycle.SERVING
-        moving = node.phase is Phase.DRAINING or (node.phase is Phase.ENROLLED and asked)
-        _hold(self.moving, node.instance, wanted=moving)
+        _hold(self.moving, node.instance, wanted=node.phase is Phase.DRAINING or node.may_open)
 
     def forget(self, instance: InstanceId) -> None:
         """Drop what is known of ``instance``, if anything."""

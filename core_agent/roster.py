@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from core_agent import files
-from core_agent.errors import FileFailed
 
 
 class Roster:
@@ -20,12 +19,12 @@ class Roster:
         self._mode = mode
         self._head = b""
         self._entries: dict[str, bytes] = {}
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: files.Stamp | None = None
 
     @property
     def untouched(self) -> bool:
         """Whether the file is still the one that was last written or compared here. Raises ``FileFailed``."""
-        return self._stamp is not None and self._stamp == self._stat()
+        return self._stamp is not None and self._stamp == files.stamp(self.path)
 
     def write(
         self, head: str, entries: Mapping[str, str | None], *, whole: bool, check: Callable[[Path], None] | None = None
@@ -43,23 +42,16 @@ class Roster:
         names = sorted(merged) if whole or len(merged) > len(self._entries) else merged
         after = {name: entry for name in names if (entry := merged[name]) is not None}
         written = top + b"".join(after.values())
+        # The stamp is taken before the file is read, or with the draft: whoever writes meanwhile is seen next time.
+        mark = files.stamp(self.path)
         stale = untouched or written != files.encoded(files.read(self.path))
         if stale:
-            files.replace(self.path, written, mode=self._mode, check=check)
+            mark = files.replace(self.path, written, mode=self._mode, check=check)
         meddled = stale and not untouched and self._stamp is not None
-        self._head, self._entries, self._stamp = top, after, self._stat()
+        self._head, self._entries, self._stamp = top, after, mark
         return meddled
 
     def _says(self, changes: Mapping[str, bytes | None], *, whole: bool) -> bool:
         if whole:
             return changes == self._entries
         return all(self._entries.get(name) == entry for name, entry in changes.items())
-
-    def _stat(self) -> tuple[int, ...] | None:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise FileFailed(f"reading {self.path}: {error.strerror}") from None
-        return (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -21,7 +21,7 @@ from core_agent.agent import Agent
 from core_agent.contract.codec import FailedReply, RefusedReply, decode_request, encode_reply
 from core_agent.contract.messages import Command, Report
 from core_agent.conversation import Conversation
-from core_agent.errors import ContractError, DrawbridgeError, Refused
+from core_agent.errors import ContractError, DrawbridgeError, RecordsLost, Refused
 from core_agent.turns import Turns
 
 log = logging.getLogger("drawbridge")
@@ -140,6 +140,8 @@ class Server:
             looks = began >= look_at
             try:
                 moving = self._agent.tick() if looks else self._agent.advance()
+            except RecordsLost:  # nothing that is recorded now would be found again
+                raise
             except DrawbridgeError as error:
                 if str(error) != complaint:  # once for each trouble, not four times a second
                     complaint = str(error)

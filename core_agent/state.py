@@ -40,6 +40,7 @@ class State:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._opened = _identity(path)
         self._changed: set[InstanceId] = set()
         self._renewed: set[InstanceId] = set()
         self._others = False  # whether a generation or the level was recorded in this transaction
@@ -137,6 +138,15 @@ class State:
             self.burst = changes.burst
             self._others = True
 
+    def check(self) -> None:
+        """Raise ``RecordsLost`` unless the open file is still the one at its path."""
+        try:
+            found: tuple[int, int] | None = _identity(self._path)
+        except OSError:
+            found = None
+        if found != self._opened:
+            raise RecordsLost(f"keeping {self._path}: the records were taken away while the agent ran")
+
     def commit(self, changes: Changes) -> None:
         """Make ``changes`` durable, in a transaction of their own. Raises ``RecordFailed``."""
         with self.transaction():
@@ -202,6 +212,11 @@ def _tells_of_damage(error: sqlite3.Error) -> bool:
         return True
     # The lowest byte is the kind (sqlite.org/rescode.html); ERROR is a table or a column that is not there.
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _row(node: Node) -> tuple[object, ...]:

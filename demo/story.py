@@ -171,6 +171,7 @@ def pause(screen: Screen, commands: str, flag: Path) -> None:
     """Wait for Enter on a terminal, for the file ``flag`` anywhere, or for half an hour."""
     screen.chapter("Paused, with the load running")
     screen.say(f"in another terminal, in this folder:\n{commands}")
+    screen.say("everything else lives in namespaces of its own: an address of the demo, asked here, is somebody else's")
     screen.say(f"go on: press Enter{'' if sys.stdin.isatty() else ' (on a terminal)'}, or `touch {flag}`")
     deadline = time.monotonic() + PAUSE_LIMIT_S
     while time.monotonic() < deadline and not flag.exists():

@@ -119,7 +119,7 @@ class EnrollNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivateNode:
-    """``instance`` says that it is ready: open it as soon as its handshake and its health check agree."""
+    """``instance`` says that it is ready: open it as soon as its health check, which crosses the tunnel, is good."""
 
     instance: InstanceId
 

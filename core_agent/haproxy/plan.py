@@ -1,6 +1,6 @@
 """The steps from the servers there are to those there should be, and what they lead to; pure, add before remove.
 
-Only servers named like nodes are the agent's; the core's own and any other server of the backend are left alone.
+The core's own servers are left alone; every other one of the backend is the agent's, and goes if nobody wants it.
 """
 
 from __future__ import annotations
@@ -91,10 +91,8 @@ def plan(
 
 def _must_be_made_anew(server: Server, found: ServerFacts, port: int) -> bool:
     moved = (found.address, found.port) != (server.address, port)
-    # In maintenance by the file's `disabled` or by command, its check is paused until it is opened: there is only what
-    # it showed before, which is enough for an open server that somebody closed by hand.
-    paused = found.mode is Mode.MAINT and not found.checking
-    return moved or (paused and not (server.mode is Mode.READY and found.healthy))
+    # In maintenance by the file's `disabled` or by command, its check is paused and tells nothing until it is opened.
+    return moved or (found.mode is Mode.MAINT and not found.checking)
 
 
 def _addition(server: Server) -> list[Step]:

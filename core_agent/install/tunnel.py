@@ -15,7 +15,9 @@ def make(tunnel: Tunnel) -> None:
     if not paths.WG_CONF.exists():
         key = run(("wg", "genkey"), doing="making the tunnel's key").strip()
         lines = [f"{name} = {value}" for name, value in _wanted(tunnel).items()]
-        text = "\n".join(["[Interface]", *lines, f"PrivateKey = {key}", ""])
+        # While the tunnel is down, nothing meant for a node may follow the machine's default route to a stranger.
+        barrier = f"PreUp = ip route replace unreachable {tunnel.network} metric 4294967295"
+        text = "\n".join(["[Interface]", *lines, f"PrivateKey = {key}", barrier, ""])
         files.replace(paths.WG_CONF, text, mode=_MODE)
     ownership.give(paths.WG_CONF, _MODE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
@@ -123,7 +123,7 @@ def _servers(backend: BackendFacts, core_servers: Collection[str]) -> Servers:
     core = [server for server in backend.servers.values() if server.name in core_servers]
     edge = [server for server in backend.servers.values() if server.name not in core_servers]
     return Servers(
-        core=tuple(sorted(core, key=lambda server: server.name)),
+        core=tuple(replace(server) for server in sorted(core, key=lambda server: server.name)),
         edge_open=sum(server.up and server.mode is Mode.READY for server in edge),
         edge_requests=sum(server.busy for server in edge),
         queue=backend.queue,

@@ -185,8 +185,9 @@ class FakeHost(Host):
             case haproxy_plan.SetMaxconn(name=name, maxconn=maxconn):
                 self._change(name, maxconn=maxconn)
             case haproxy_plan.SetMode(name=name, mode=mode):
-                # Maintenance pauses the check, and opening or draining resumes it.
-                self._change(name, mode=mode, checking=mode is not Mode.MAINT)
+                # Maintenance pauses the check, which then tells nothing; opening or draining resumes it.
+                paused = {"checking": False, "check": ""} if mode is Mode.MAINT else {"checking": True}
+                self._change(name, mode=mode, **paused)
             case haproxy_plan.EndSessions(name=name):
                 self._change(name, busy=0)
             case haproxy_plan.DeleteServer(name=name):

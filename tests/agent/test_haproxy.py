@@ -76,7 +76,7 @@ def _plan(server: Server | None, facts: ServerFacts | None) -> tuple[object, ...
         (
             _server(),
             _facts(mode=Mode.MAINT, checking=False),
-            (SetMode(name="i-1", mode=Mode.READY),),
+            (DeleteServer(name="i-1"),),
         ),
         (_server(), _facts(mode=Mode.MAINT, checking=False, check=""), (DeleteServer(name="i-1"),)),
         (_server(mode=Mode.MAINT), _facts(mode=Mode.MAINT, checking=False), (DeleteServer(name="i-1"),)),

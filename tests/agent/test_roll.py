@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core_agent.contract.messages import Lifecycle, Phase, Seats
+from core_agent.contract.messages import Hold, Lifecycle, Phase, Seats
 from core_agent.contract.names import GroupName, InstanceId
 from core_agent.roll import Node, Roll
 from tests.agent.core_under_test import key
@@ -52,8 +52,11 @@ def test_every_way_to_a_node_agrees_with_a_walk(changes: list[Node | InstanceId]
             records.pop(change, None)
     assert dict(roll) == records
     present = records.values()
-    moving = [n for n in present if n.phase is Phase.ENROLLED and (n.wants_ready or n.lifecycle is Lifecycle.SERVING)]
-    assert roll.moving == {n.instance for n in [*moving, *(n for n in present if n.phase is Phase.DRAINING)]}
+    asked = [n for n in present if n.phase is Phase.ENROLLED and (n.wants_ready or n.lifecycle is Lifecycle.SERVING)]
+    open_soon = {
+        n.instance for n in asked if n.hold is Hold.NONE and n.lifecycle in (Lifecycle.JOINING, Lifecycle.SERVING)
+    }
+    assert roll.moving == open_soon | {n.instance for n in present if n.phase is Phase.DRAINING}
     for number, instance in enumerate(INSTANCES):
         held = instance in records and records[instance].public_key is not None
         assert roll.holder(key(number + 1)) == (instance if held else None)

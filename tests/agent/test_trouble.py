@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from core_agent.contract.messages import FactsReport, Phase, ReadFacts
+from core_agent.contract.messages import EnrollNode, FactsReport, Phase, ReadFacts, Seats, SyncFleet
+from core_agent.contract.names import InstanceId
 from core_agent.desired import Mode, Server
-from core_agent.errors import CommandFailed, RuntimeApiError
-from core_agent.haproxy.plan import plan
+from core_agent.errors import CommandFailed, RecordFailed, RecordsLost, Refused, RuntimeApiError
+from core_agent.haproxy.plan import SetMode, Step, plan
+from core_agent.roll import Changes
 from tests.agent.core_under_test import GROUP, Core, key
 
 
@@ -99,3 +101,101 @@ def test_a_node_named_like_a_core_server_cannot_be(core: Core) -> None:
         )
         == ()
     )
+
+
+def test_nothing_opens_while_the_tunnel_is_gone(core: Core) -> None:
+    """Whoever else has the address would answer the check: it counts only while WireGuard is there."""
+    core.sync(i_1="joining")
+    core.enroll("i-1", 1)
+    core.host.checked("i-1")
+    core.host.wireguard_down = True
+    with pytest.raises(CommandFailed):
+        core.agent.tick()
+    with pytest.raises(CommandFailed):
+        core.ready("i-1")
+    assert core.phases() == {"i-1": "enrolled"}
+    core.host.wireguard_down = False
+    core.agent.tick()
+    assert core.phases() == {"i-1": "active"}
+
+
+def test_a_request_that_slips_in_while_a_server_closes_is_waited_for(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server is empty only if it was seen so after it was closed."""
+    core.join(1)
+    change = core.host._change_server
+
+    def slip_in(step: Step) -> bool:
+        done = change(step)
+        if isinstance(step, SetMode) and step.mode is Mode.DRAIN:
+            core.host.busy("i-1", 1)
+        return done
+
+    monkeypatch.setattr(core.host, "_change_server", slip_in)
+    core.sync(i_1="leaving")
+    assert core.phases() == {"i-1": "draining"}
+    assert core.host.servers["i-1"].busy == 1
+    core.host.busy("i-1", 0)
+    core.agent.advance()
+    assert core.phases() == {"i-1": "gone"}
+
+
+def test_peers_stay_while_haproxy_is_not_seen(core: Core) -> None:
+    """A node that has gone by the records keeps its peer until HAProxy shows that nothing is sent there."""
+    core.join(1)
+    core.host.stuck.add("i-1")
+    core.sync(i_1="leaving")
+    core.host.haproxy_down = True
+    with pytest.raises(RuntimeApiError):
+        core.agent.tick()
+    assert list(core.host.peers) == [key(1)]
+
+
+def test_what_another_hand_changed_is_said(core: Core, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names each thing that was put right, so that its cause can be found; a quiet core says nothing."""
+    core.join(1, 2)
+    core.agent.tick()
+    caplog.clear()
+    core.agent.tick()
+    assert [record for record in caplog.records if "drift" in record.message] == []
+    core.host._change("i-1", weight=3)
+    del core.host.peers[key(2)]
+    core.agent.tick()
+    said = [record.message for record in caplog.records if "drift" in record.message]
+    assert len(said) == 2
+    assert "wireguard: SetPeer" in said[0]
+    assert key(2) in said[0]
+    assert "haproxy: SetWeight(name='i-1', weight=28)" in said[1]
+
+
+def test_records_that_are_taken_away_end_the_agent(core: Core) -> None:
+    """What is recorded in a file without a name is lost: the next start rebuilds, so this one does not go on."""
+    core.join(1)
+    core.path.unlink()
+    with pytest.raises(RecordsLost, match="taken away while the agent ran"):
+        core.agent.tick()
+    assert core.host.peers, "nothing was touched"
+
+
+def test_a_full_disk_in_the_middle_of_a_turn_loses_nothing_that_was_decided(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decision is recorded and carried out; only what follows from it waits, and a refusal keeps its answer."""
+    core.join(1)
+    commit = core.state.commit
+
+    def full(_: Changes) -> None:
+        raise RecordFailed("writing state.db: database or disk is full")
+
+    monkeypatch.setattr(core.state, "commit", full)
+    leave = SyncFleet(group=GROUP, generation=core.generation + 1, seats=Seats(leaving=(InstanceId("i-1"),)))
+    stranger = EnrollNode(instance=InstanceId("i-9"), public_key=key(9))
+    synced, refused = core.agent.carry_out_all((leave, stranger))
+    assert isinstance(synced, RecordFailed)
+    assert isinstance(refused, Refused)
+    assert core.phases() == {"i-1": "draining"}
+    assert "drain" in core.host.text()
+    monkeypatch.setattr(core.state, "commit", commit)
+    core.agent.tick()
+    assert core.phases() == {"i-1": "gone"}

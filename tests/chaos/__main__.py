@@ -24,8 +24,15 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=secrets.randbelow(10**6), help="of both walks; the same walks again"
     )
-    parser.add_argument("--steps", type=int, default=20_000, help="over the made-up core, about (default: %(default)s)")
-    parser.add_argument("--real-seconds", type=int, default=180, help="over the real parts; 0 leaves them out")
+    parser.add_argument(
+        "--steps", type=_positive, default=20_000, help="over the made-up core, at least (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--real-seconds",
+        type=_positive_or_none,
+        default=180,
+        help="over the real parts; 0 leaves them out (default: %(default)s)",
+    )
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     status = _made_up(options.seed, options.steps)
@@ -52,6 +59,18 @@ def _real(seed: int, seconds: int) -> int:
         return 0
     inside = (sys.executable, "-m", "tests.chaos.real", "--seed", str(seed), "--seconds", str(seconds))
     return subprocess.run((sys.executable, "-m", "demo.sandbox", "--", *inside), check=False).returncode
+
+
+def _positive(word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1, found {word}")
+    return int(word)
+
+
+def _positive_or_none(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 0, found {word}")
+    return int(word)
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def test_records_that_cannot_be_rebuilt_stop_the_installation(with_nodes: Machin
     paths.WG_CONF.write_text(
         paths.WG_CONF.read_text().replace("# node i-2 of eu-north-1/drawbridge-edge", "# node i-2")
     )
-    before, words = with_nodes.files(), r"no records there; rebuilding them from .*wg0\.conf, line 14: wanted .*Restore"
+    before, words = with_nodes.files(), r"no records there; rebuilding them from .*wg0\.conf, line 15: wanted .*Restore"
     for dry_run in (False, True):
         with pytest.raises(StateError, match=words):
             with_nodes.install(dry_run=dry_run)

@@ -18,6 +18,7 @@ from core_agent.contract.messages import (
     FleetReport,
     HoldNode,
     Phase,
+    Seats,
     SetBurst,
     SyncFleet,
     TunnelReport,
@@ -200,10 +201,14 @@ class Stage:
             case SyncFleet(group=group, generation=new) if (
                 generations.get(group, -1) < new == state.generations.get(group)
             ):
-                others = [i for i, node in before.items() if node.group != group and node.phase is not Phase.GONE]
-                taken = [instance for instance, _ in command.seats if instance in others]
+                others = {i: node for i, node in before.items() if node.group != group and node.phase is not Phase.GONE}
+                left_out = [instance for instance, _ in command.seats if instance in others]
+                taken = [i for i in left_out if i in state.nodes and state.nodes[i].group == group]
                 self.demand(not taken, f"{group} was given the nodes of another group: {taken}")
-                self.told.sync(command, before)
+                if isinstance(answer, FleetReport):
+                    self.demand(set(left_out) == set(answer.elsewhere), f"left out {left_out}, told {answer.elsewhere}")
+                own = Seats.of(seat for seat in command.seats if seat[0] not in others)
+                self.told.sync(replace(command, seats=own), before)
             case HoldNode(instance=instance, hold=hold) if instance in state.nodes:
                 self.told.hold(instance, hold)
             case EnrollNode(instance=instance, public_key=public_key) if isinstance(answer, TunnelReport):
