@@ -75,7 +75,8 @@ class Agent:
         """Carry out ``commands`` as one turn, in their order, and return for each its report or what stopped it.
 
         A ``Refused`` changed nothing. After a retryable error the wish is recorded, but the core could not be brought
-        to it yet; ``tick`` goes on trying. After ``RecordFailed`` nothing of the whole turn was recorded or done.
+        to it yet; ``tick`` goes on trying. ``RecordFailed`` is the disk's refusal: of the whole turn, or only of what
+        would have followed from a decision that is recorded and carried out.
         """
         with self._lock:
             outcomes = self._turn(commands)

@@ -126,6 +126,6 @@ class RecordsLost(StateError):
 
 
 class RecordFailed(StateError):
-    """A change could not be made durable, for example on a full disk; nothing was recorded and nothing done."""
+    """A change could not be made durable, for example on a full disk; nothing is done about it until it is."""
 
     retryable = True
