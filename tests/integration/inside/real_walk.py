@@ -192,6 +192,9 @@ class RealWalk:
         node.host.run(("wg-quick", "up", "wg0"))
         instance = node.instance
         _until(lambda: self._is_active(instance), f"{instance} active")
+        # A peer that is taken away before a look has seen its endpoint stays deaf until its node speaks (0007).
+        filed = f"PublicKey = {node.public_key}\nAllowedIPs = {node.address}\nEndpoint = "
+        _until(lambda: filed in self.core.host.read("/etc/wireguard/wg0.conf").decode(), f"{instance}'s endpoint filed")
         node.lifecycle = Lifecycle.SERVING
         self.tell(self._look())
 
