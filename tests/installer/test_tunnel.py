@@ -24,6 +24,15 @@ def test_the_file_is_made_once(machine: Machine) -> None:
     assert (found.st_uid, found.st_mode & 0o777) == (AGENT.pw_uid, 0o600)
 
 
+def test_no_packet_for_a_node_takes_another_way(machine: Machine) -> None:
+    """Before the tunnel is up, and after it has gone, its network cannot be reached; its own route comes first."""
+    paths.WG_CONF.parent.mkdir()
+    tunnel.make(machine.settings().tunnel)
+    lines = paths.WG_CONF.read_text().splitlines()
+    assert "PreUp = ip route replace unreachable 10.100.0.0/22 metric 4294967295" in lines
+    assert not any(line.startswith("PostDown") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

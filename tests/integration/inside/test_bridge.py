@@ -264,3 +264,18 @@ def test_the_agent_stops_when_told(bridge: Bridge) -> None:
     assert agent.wait(5) == 0
     bridge.core.start_agent()
     assert bridge.facts().pending_steps == 0
+
+
+def test_without_the_tunnel_a_nodes_address_cannot_be_reached(two_nodes: Bridge) -> None:
+    """Its packets would otherwise follow the default route, and a stranger there could answer the health check."""
+    host = two_nodes.core.host
+    way = ("ip", "route", "get", "10.100.0.2")
+    assert b"dev wg0" in host.run(way).stdout
+    host.run(("wg-quick", "down", "wg0"))
+    try:
+        assert b"unreachable" in host.run(("ip", "route", "show", "10.100.0.0/22")).stdout
+        assert host.run(way, check=False).returncode != 0
+    finally:
+        two_nodes.core._start_tunnel()
+    assert b"dev wg0" in host.run(way).stdout
+    until(lambda: all(state == "UP" for state, _ in two_nodes.running_servers().values()), "both nodes up again")
