@@ -38,10 +38,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """The level in force and who asked for it."""
+    """The level in force, the share of the core's slots at which overflow begins, and who asked for it."""
 
     level_percent: int
     reason: Reason
+    core_percent: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from settings.words import (
     Account,
     Architecture,
     Bind,
+    Clock,
+    Day,
     DeviceName,
     Host,
     HostKey,
@@ -21,6 +23,7 @@ from settings.words import (
     Port,
     Region,
     Runtime,
+    TimeZone,
     TopicArn,
     UrlPath,
     UserName,
@@ -118,18 +121,47 @@ class Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """How the edge is used: each node's full weight and slots, and the levels that alarms switch between.
+    """How the edge is used: each node's full weight and slots, the levels that alarms switch between, and the alarms.
 
-    The alarm goes on at ``saturation_high_percent`` of the core's slots (busy and queued), by the worst moment of each
-    of ``alarm_periods`` minutes in a row.
+    Saturation is busy and queued requests over slots: of the core for the level, of the core and all open nodes for the
+    size of the group. The core counts as saturated at ``saturation_high_percent``, or when requests wait
+    ``queue_high_ms``, on average of each of ``alarm_periods`` periods in a row; as calm when both are at their low
+    values or below, for ``calm_periods`` in a row. A period is ``period_s`` long, and telemetry asks once in each.
+    ``ramp_s`` is how long a new node takes to its full weight; ``warmup_s`` how long one that was ordered counts as
+    coming before more are ordered for the same load.
     """
 
     weight: Annotated[int, Range(1, 256)] = 28
     maxconn: Annotated[int, Range(1, 10_000)] = 28
     calm_percent: Annotated[int, Range(0, 100)] = 25
     alarm_percent: Annotated[int, Range(0, 100)] = 100
+    ramp_s: Annotated[int, Range(0, 600)] = 10
     saturation_high_percent: Annotated[int, Range(1, 1000)] = 80
+    saturation_low_percent: Annotated[int, Range(0, 1000)] = 40
+    queue_high_ms: Annotated[int, Range(1, 60_000)] = 100
+    queue_low_ms: Annotated[int, Range(0, 60_000)] = 10
+    period_s: Annotated[int, Range(10, 60)] = 60
     alarm_periods: Annotated[int, Range(1, 60)] = 1
+    calm_periods: Annotated[int, Range(1, 60)] = 5
+    warmup_s: Annotated[int, Range(0, 3600)] = 180
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """A load that is known to come: between ``start`` and ``end`` of each of ``days``, by the clock of ``timezone``.
+
+    The group then has ``min_capacity`` nodes at least, the edge is used at ``level_percent`` at least, and requests
+    overflow from ``core_percent`` of the core's slots on. An ``end`` before ``start`` is the next day's.
+    """
+
+    name: Label
+    start: Clock
+    end: Clock
+    min_capacity: Annotated[int, Range(0, 4000)]
+    days: tuple[Day, ...] = tuple(Day)
+    timezone: TimeZone = TimeZone("Europe/Oslo")
+    level_percent: Annotated[int, Range(0, 100)] = 100
+    core_percent: Annotated[int, Range(1, 100)] = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +183,7 @@ class Settings:
     application: Application
     frontend: Frontend = Frontend()
     burst: Burst = Burst()
+    peaks: tuple[Peak, ...] = ()
     functions: Functions = Functions()
 
     @property

@@ -216,3 +216,31 @@ class Runtime(StrEnum):
 
 
 Port = Annotated[int, Range(1, 65535)]
+
+
+class Day(StrEnum):
+    """A day of the week."""
+
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
+
+class Clock(Name):
+    """A time of day, ``HH:MM``, from 00:00 to 23:59."""
+
+    __slots__ = ()
+    shape = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+    wanted = "a time of day as HH:MM, from 00:00 to 23:59"
+
+
+class TimeZone(Name):
+    """A time zone's name in the IANA database; whether it is there is asked where it is used."""
+
+    __slots__ = ()
+    shape = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
+    wanted = "a time zone's name, such as Europe/Oslo"

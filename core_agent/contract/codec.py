@@ -25,7 +25,7 @@ from core_agent.contract.plain import plain
 from core_agent.contract.shapes import build, refuse_unknown
 from core_agent.errors import ContractError, RefusalKind
 
-VERSION = 2  # 1 sent the seats one by one
+VERSION = 3  # 1 sent the seats one by one; 2 knew neither the core's share and slots nor telemetry
 MAX_REQUEST_BYTES = 1 << 20  # 4,000 seats need 87 KiB
 MAX_REPLY_BYTES = 8 << 20  # the facts of 4,000 nodes need about 1 MiB
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -13,12 +13,15 @@ from enum import StrEnum
 from itertools import chain, repeat
 from typing import Annotated, Self
 
-from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason, ServerName
 from core_agent.contract.shapes import Range
 from core_agent.errors import ContractError
 
 Count = Annotated[int, Range(0, 2**53)]
 Percent = Annotated[int, Range(0, 100)]
+Share = Annotated[int, Range(1, 100)]
+Slots = Annotated[int, Range(1, 100_000)]
+Window = Annotated[int, Range(1, 300)]
 
 
 class Lifecycle(StrEnum):
@@ -126,9 +129,23 @@ class ActivateNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetBurst:
-    """Use ``level_percent`` of every burst server's weight and slots; 0 closes the edge to new requests."""
+    """Use ``level_percent`` of every burst server's weight and slots; 0 closes the edge while a core server is up.
+
+    ``core_percent`` is the share of each core server's slots that requests take before they overflow to the edge: less
+    than 100 ahead of a known peak, so that the edge is warm when it comes. It bounds nothing once the edge is full.
+    """
 
     level_percent: Percent
+    reason: Reason
+    core_percent: Share = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCapacity:
+    """The core server ``server`` works on ``slots`` requests at a time; None is what ``drawbridge.toml`` says."""
+
+    server: ServerName
+    slots: Slots | None
     reason: Reason
 
 
@@ -146,7 +163,14 @@ class ReadFacts:
     """Tell me everything; changes nothing."""
 
 
-Command = SyncFleet | EnrollNode | ActivateNode | SetBurst | HoldNode | ReadFacts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTelemetry:
+    """Tell how the last ``window_s`` seconds went; changes nothing."""
+
+    window_s: Window
+
+
+Command = SyncFleet | EnrollNode | ActivateNode | SetBurst | SetCapacity | HoldNode | ReadFacts | ReadTelemetry
 
 # --- reports --------------------------------------------------------------------------------------------------------
 
@@ -176,14 +200,28 @@ class NodeReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """What the measurements say a core server's slots should be, and the measurements in a sentence."""
+
+    slots: Count
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoreServerReport:
-    """One of the core's own servers: ``busy`` of ``slots`` in use, ``queue`` requests waiting for it."""
+    """One of the core's own servers: ``busy`` of ``slots`` in use, ``queue`` requests waiting for it.
+
+    ``slots`` is what HAProxy has now; ``configured`` is what ``drawbridge.toml`` says. ``suggestion`` is None while too
+    little was seen to tell, or when the slots are right.
+    """
 
     name: str
     up: bool
     busy: Count
     slots: Count
     queue: Count
+    configured: Count
+    suggestion: Suggestion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,9 +235,10 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstReport:
-    """How much of the edge is in use, and who asked for that."""
+    """How much of the edge is in use, from which share of the core's slots on, and who asked for that."""
 
     level_percent: Percent
+    core_percent: Share
     reason: Reason
 
 
@@ -220,7 +259,6 @@ class FleetReport:
     applied: bool
     nodes: tuple[NodeReport, ...]
     missing: tuple[InstanceId, ...]
-    load: LoadReport
     elsewhere: tuple[InstanceId, ...] = ()
 
 
@@ -267,4 +305,61 @@ class FactsReport:
     pending_steps: Count
 
 
-Report = FleetReport | TunnelReport | NodeReport | BurstReport | FactsReport
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSample:
+    """The load at one moment, ``at_ms`` Unix milliseconds by the core's clock.
+
+    Saturation is busy and queued requests over slots, in percent: over 100 when a queue stands. ``core`` counts the
+    slots of the core's servers that are up, ``total`` those of the open nodes too, whatever the burst level; either is
+    100 when there are none. ``queue_ms`` is how long a request that comes now would wait, by Little's law; ``queue``
+    requests wait.
+    """
+
+    at_ms: Count
+    core_percent: Count
+    total_percent: Count
+    queue: Count
+    queue_ms: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideReport:
+    """What one side answered in the window, and how many of those answers were a server's own 5xx."""
+
+    answered: Count
+    failed: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseCounts:
+    """How many nodes stand in each phase."""
+
+    seated: Count
+    enrolled: Count
+    active: Count
+    draining: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryReport:
+    """The answer to ``ReadTelemetry``: the last ``covered_s`` seconds, less than asked soon after the agent's start.
+
+    ``refused`` requests were answered 5xx by HAProxy itself: the queue was full, or nobody was there. Of the active
+    nodes, ``handshake_age_s`` is the oldest handshake's age, None when there is none, and ``stale_peers`` counts those
+    that WireGuard itself would have renewed by now.
+    """
+
+    core: str
+    covered_s: Count
+    samples: tuple[LoadSample, ...]
+    core_side: SideReport
+    edge_side: SideReport
+    refused: Count
+    servers: tuple[CoreServerReport, ...]
+    burst: BurstReport
+    nodes: PhaseCounts
+    handshake_age_s: Count | None
+    stale_peers: Count
+
+
+Report = FleetReport | TunnelReport | NodeReport | BurstReport | CoreServerReport | FactsReport | TelemetryReport

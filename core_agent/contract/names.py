@@ -75,6 +75,14 @@ class GroupName(Name):
     wanted = "a group as REGION/NAME: letters, digits, dots, underscores and hyphens"
 
 
+class ServerName(Name):
+    """One of the core's own application servers, as ``drawbridge.toml`` and HAProxy call it."""
+
+    __slots__ = ()
+    shape = re.compile(r"(?!i-)[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?", re.ASCII)
+    wanted = "a core server's name: 1 to 32 lower-case letters, digits and hyphens, a letter first, not i-"
+
+
 class Reason(Name):
     """Why a person or an alarm asked for something: one printable line, kept in the log."""
 
