@@ -45,13 +45,13 @@ def fleet_rules(group_name: str) -> tuple[RulePattern, ...]:
     )
 
 
-def burst_rules(alarm_name: str) -> tuple[RulePattern, ...]:
-    """Return what may change how much of the edge is used: the state of the alarm named ``alarm_name``."""
+def burst_rules(alarm_names: tuple[str, ...]) -> tuple[RulePattern, ...]:
+    """Return what may change how much of the edge is used: the states of the alarms of ``alarm_names``."""
     return (
         RulePattern(
             name="alarm",
             source=alarm.SOURCE,
             detail_types=(alarm.DETAIL_TYPE,),
-            detail={alarm.NAME_FIELD: [alarm_name]},
+            detail={alarm.NAME_FIELD: list(alarm_names)},
         ),
     )
