@@ -22,20 +22,23 @@ from core_agent.contract.messages import (
     HoldNode,
     Phase,
     ReadFacts,
+    ReadTelemetry,
     Report,
     SetBurst,
+    SetCapacity,
     SyncFleet,
 )
 from core_agent.contract.names import InstanceId
 from core_agent.converge import Converger, Sight
 from core_agent.desired import Desired, Mode, Scope
-from core_agent.errors import DrawbridgeError, RecordFailed
+from core_agent.errors import DrawbridgeError, RecordFailed, RefusalKind, Refused
 from core_agent.fleet import Limits, Observation
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.host import Host
 from core_agent.metrics import Metrics, Snapshot, snapshot
+from core_agent.ramp import Ramps
 from core_agent.reports import Reporter
-from core_agent.roll import Burst, Changes
+from core_agent.roll import Burst, Capacity, Changes
 from core_agent.state import State
 from settings import Settings
 
@@ -53,9 +56,10 @@ class Agent:
         self.metrics = Metrics(started_at=clock())
         self._state = state
         self._clock = clock
-        self._core_servers = frozenset(server.name for server in settings.core.servers)
+        self._core_servers = frozenset(str(server.name) for server in settings.core.servers)
         self._lock = threading.Lock()
-        self._desired = Desired(settings, state.nodes.values(), state.burst)
+        self._desired = Desired(settings, state.nodes.values(), state.burst, state.capacity)
+        self._ramps = Ramps(settings.burst.ramp_s)
         self._converger = Converger(settings, host, self._desired)
         self._limits = Limits(
             network=settings.tunnel.network,
@@ -91,7 +95,8 @@ class Agent:
         try:
             decided, opened = self._decide_all(commands, ready)
             scope, watch = self._scope(commands, decided)
-            scope |= self._desired.follow(opened, self._state.nodes)
+            scope |= self._follow(opened)
+            scope |= self._climb()
             everything = any(isinstance(command, ReadFacts) for command in commands)
             sight = self._settle(None if everything else scope, watch)
         except DrawbridgeError as error:
@@ -111,18 +116,21 @@ class Agent:
         """
         with self._lock:
             self._state.check()
+            self._climb()
             return self._moved(self._settle(None, ()))
 
     def advance(self) -> bool:
         """Let the nodes in motion advance, looking at them alone; return and raise as ``tick``."""
         with self._lock:
             moving = tuple(self._state.nodes.moving)
-            return self._moved(self._settle(self._desired.about(moving), moving))
+            scope = self._desired.about(moving)
+            scope |= self._climb()
+            return self._moved(self._settle(scope, moving))
 
     def _moved(self, sight: Sight) -> bool:
         if sight.error is not None:
             raise sight.error
-        return bool(self._state.nodes.moving)
+        return bool(self._state.nodes.moving or self._ramps)
 
     # --- decide -----------------------------------------------------------------------------------------------------
 
@@ -159,7 +167,7 @@ class Agent:
                 log.info("hold instance=%s hold=%s reason=%r", command.instance, command.hold, str(command.reason))
         return decided, opened
 
-    def _decide(self, command: Command) -> Changes:
+    def _decide(self, command: Command) -> Changes:  # noqa: PLR0911 - one for each command
         nodes, now = self._state.nodes, self._clock()
         match command:
             case SyncFleet():
@@ -175,10 +183,26 @@ class Agent:
             case HoldNode():
                 return fleet.hold(nodes, command.instance, command.hold, now=now)
             case SetBurst():
-                level = Burst(level_percent=command.level_percent, reason=command.reason)
-                return Changes() if level == self._state.burst else Changes(burst=level)
-            case ReadFacts():
+                level = Burst(
+                    level_percent=command.level_percent, reason=command.reason, core_percent=command.core_percent
+                )
+                return Changes(burst=level if level != self._state.burst else None)
+            case SetCapacity():
+                return self._resized(command)
+            case ReadFacts() | ReadTelemetry():
                 return Changes()
+
+    def _resized(self, command: SetCapacity) -> Changes:
+        if command.server not in self._core_servers:
+            known = ", ".join(sorted(self._core_servers))
+            raise Refused(
+                RefusalKind.UNKNOWN_SERVER,
+                f"setting the slots of {command.server}: wanted a core server of drawbridge.toml ({known})",
+            )
+        told = Capacity(slots=command.slots, reason=command.reason) if command.slots is not None else None
+        if told == self._state.capacity.get(command.server):
+            return Changes()
+        return Changes(capacity=(command.server, told))
 
     def _scope(
         self, commands: Sequence[Command], decided: Sequence[Changes | DrawbridgeError]
@@ -188,11 +212,32 @@ class Agent:
         for command, outcome in zip(commands, decided, strict=True):
             if not isinstance(outcome, Changes):
                 continue
-            scope |= self._desired.follow(outcome, self._state.nodes)
+            scope |= self._follow(outcome)
             watch.update(node.instance for node in outcome.nodes)
             if isinstance(command, EnrollNode | ActivateNode | HoldNode):
                 watch.add(command.instance)
         return scope, watch
+
+    def _follow(self, changes: Changes) -> Scope:
+        """Let what is desired follow ``changes``; a server that opens has to climb to its weight."""
+        shut = {one for node in changes.nodes if not self._is_open(one := node.instance)}
+        scope = self._desired.follow(changes, self._state.nodes)
+        self._ramps.begin([one for one in shut if self._is_open(one)], self._clock())
+        return scope
+
+    def _is_open(self, instance: InstanceId) -> bool:
+        server = self._desired.servers.get(instance)
+        return server is not None and server.mode is Mode.READY
+
+    def _climb(self) -> Scope:
+        """Let the servers that opened a moment ago have what is due to them by now."""
+        if not self._ramps:
+            return Scope()
+        backend, waiting = self._converger.backend, 0
+        if backend is not None:
+            core = [server for name in self._core_servers if (server := backend.servers.get(name)) is not None]
+            waiting = backend.queue + sum(server.queue for server in core)
+        return self._desired.ramp(self._ramps.percents(self._clock(), waiting))
 
     # --- converge ---------------------------------------------------------------------------------------------------
 
@@ -211,7 +256,9 @@ class Agent:
                 return replace(sight, error=sight.error or error)
             _tell([changes])
             watch = moving.intersection(node.instance for node in changes.nodes)
-            sight = self._converge(self._desired.follow(changes, self._state.nodes), watch)
+            scope = self._follow(changes)
+            scope |= self._climb()
+            sight = self._converge(scope, watch)
         return sight
 
     def _converge(self, scope: Scope | None, watch: Collection[InstanceId]) -> Sight:
@@ -279,7 +326,17 @@ def _tell(recorded: Iterable[Changes]) -> None:
         for node in changes.nodes:
             alike.setdefault((node.phase, node.lifecycle), []).append(node.instance)
         if changes.burst is not None:
-            log.info("burst level_percent=%d reason=%r", changes.burst.level_percent, str(changes.burst.reason))
+            log.info(
+                "burst level_percent=%d core_percent=%d reason=%r",
+                changes.burst.level_percent,
+                changes.burst.core_percent,
+                str(changes.burst.reason),
+            )
+        if changes.capacity is not None:
+            server, told = changes.capacity
+            log.info(
+                "slots server=%s %s", server, f"{told.slots} reason={str(told.reason)!r}" if told else "as configured"
+            )
         if changes.missing:
             log.warning("kept %d nodes that had no seat: %s", len(changes.missing), " ".join(changes.missing))
         if changes.elsewhere:

@@ -211,9 +211,9 @@ class Converger:
         return self._host.read_backend()
 
     def _file_servers(self, scope: Scope | None) -> None:
-        servers = self._servers(scope)
+        servers, desired = self._servers(scope), self._desired
         gone = None if scope is None else scope.servers - servers.keys()
-        meddled = self._host.write_servers(servers, self._desired.burst, gone)
+        meddled = self._host.write_servers(servers, desired.burst, desired.core, gone)
         self._count("file", ("haproxy.cfg",) if meddled else ())
 
     def _servers(self, scope: Scope | None) -> Mapping[str, Server]:
@@ -221,7 +221,11 @@ class Converger:
 
     def _plan_servers(self, scope: Scope | None, facts: BackendFacts) -> tuple[haproxy_plan.Step, ...]:
         found = _part(facts.servers, None if scope is None else scope.servers)
-        return haproxy_plan.plan(self._servers(scope), found, port=self._port, kept=self._kept)
+        steps = haproxy_plan.plan(self._servers(scope), found, port=self._port, kept=self._kept)
+        if scope is None or scope.core:
+            # First: a closed edge must not get the full share that its servers have then.
+            steps = haproxy_plan.plan_core(self._desired.core, facts, closed=self._desired.closed) + steps
+        return steps
 
     def _bring_servers(self, scope: Scope | None, facts: BackendFacts, watch: Collection[str]) -> BackendFacts:
         if scope is not None:
@@ -238,7 +242,7 @@ class Converger:
         closing = {step.name for step in steps if haproxy_plan.closes(step)}
         known = sorted((closing | self._kept | set(watch)) & facts.servers.keys())
         answers = self._host.change_servers(steps, [facts.servers[name].id for name in known])
-        haproxy_plan.after(facts.servers, answers.done, port=self._port)
+        haproxy_plan.after(facts, answers.done, port=self._port)
         haproxy_facts.refresh(facts, [name for name in known if name in facts.servers], answers.reading)
 
 

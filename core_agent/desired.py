@@ -1,15 +1,16 @@
-"""From the records to what must be programmed: peers and servers; pure, and blind to what is programmed now."""
+"""From the records to what must be programmed: peers, servers, slots; pure, and blind to what is programmed now."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
-from core_agent.contract.names import InstanceId
-from core_agent.roll import Burst, Changes, Node, number_of
+from core_agent.contract.names import InstanceId, ServerName
+from core_agent.roll import Burst, Capacity, Changes, Node, number_of
 from settings import Settings
 
 
@@ -34,7 +35,10 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One burst server of the backend. ``id`` is HAProxy's number for it: its statistics can be asked for alone."""
+    """One burst server of the backend. ``id`` is HAProxy's number for it: its statistics can be asked for alone.
+
+    ``weight`` is its full one, which the file says; while it ramps up it has ``ramp_percent`` of that.
+    """
 
     name: str
     id: int
@@ -42,6 +46,24 @@ class Server:
     mode: Mode
     weight: int
     maxconn: int
+    ramp_percent: int = 100
+
+    @property
+    def weight_now(self) -> int:
+        """The weight to have at present; never 0."""
+        return max(1, round(self.weight * self.ramp_percent / 100))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSlots:
+    """One of the core's own servers: its slots, and how many of them new requests leave free when they can overflow.
+
+    ``reason`` is an operator's, when he set the slots; else they are those of ``drawbridge.toml``.
+    """
+
+    slots: int
+    reserve: int
+    reason: str | None = None
 
 
 # The core's own servers are numbered by HAProxy, from 1 in the order of the file.
@@ -50,39 +72,69 @@ _FIRST_ID = 1000
 
 @dataclass(slots=True)
 class Scope:
-    """What one turn is about: nodes by their peers (and the keys of those, former ones too) and by their servers."""
+    """What one turn is about: nodes by their peers (and the keys of those, former ones too) and by their servers.
+
+    ``core`` is whether it is about the core's own servers and the variables too.
+    """
 
     peers: set[InstanceId] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
     servers: set[InstanceId] = field(default_factory=set)
+    core: bool = False
 
     def __ior__(self, other: Scope) -> Self:
         self.peers |= other.peers
         self.keys |= other.keys
         self.servers |= other.servers
+        self.core |= other.core
         return self
 
 
 class Desired:
-    """Every peer that should exist by key, and every server by name, kept up to date node by node."""
+    """Every peer that should exist by key, and every server by name, kept up to date node by node.
 
-    def __init__(self, settings: Settings, nodes: Iterable[Node], burst: Burst) -> None:
+    ``core`` has the core's own servers by name, in the order of the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        nodes: Iterable[Node],
+        burst: Burst,
+        capacity: Mapping[ServerName, Capacity] | None = None,
+    ) -> None:
         self._settings = settings
         self._base = int(settings.tunnel.network.network_address)
         self._key_of: dict[str, str] = {}
         self.peers: dict[str, Peer] = {}
         self.servers: dict[str, Server] = {}
         self.burst = burst
+        self._capacity = dict(capacity or {})
+        self._ramps: dict[InstanceId, int] = {}
+        self.core = self._core()
         for node in nodes:
             self._put(node)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the edge takes nothing while a core server is up."""
+        return self.burst.level_percent == 0
 
     def follow(self, changes: Changes, nodes: Mapping[InstanceId, Node]) -> Scope:
         """Take over ``changes``, which ``nodes`` have in them already; return the peers and servers that differ now."""
         touched: Iterable[InstanceId] = [node.instance for node in changes.nodes]
+        scope = Scope()
         if changes.burst is not None and changes.burst != self.burst:
             self.burst = changes.burst
-            touched = tuple(nodes)
-        scope = Scope()
+            touched, scope.core = tuple(nodes), True
+        if changes.capacity is not None:
+            name, capacity = changes.capacity
+            self._capacity.pop(name, None)
+            if capacity is not None:
+                self._capacity[name] = capacity
+            scope.core = True
+        if scope.core:
+            self.core = self._core()
         for instance in touched:
             peer, server = self.peer_of(instance), self.servers.get(instance)
             self._put(nodes[instance])
@@ -91,6 +143,20 @@ class Desired:
                 scope.peers.add(instance)
                 scope.keys.update(one.public_key for one in (peer, now) if one is not None)
             if server != self.servers.get(instance):
+                scope.servers.add(instance)
+        return scope
+
+    def ramp(self, percents: Mapping[InstanceId, int]) -> Scope:
+        """Let each server have this much of its weight; return those that differ now."""
+        scope = Scope()
+        for instance, percent in percents.items():
+            if percent < 100:
+                self._ramps[instance] = percent
+            else:
+                self._ramps.pop(instance, None)
+            server = self.servers.get(instance)
+            if server is not None and server.ramp_percent != percent:
+                self.servers[instance] = replace(server, ramp_percent=percent)
                 scope.servers.add(instance)
         return scope
 
@@ -121,20 +187,34 @@ class Desired:
     def _server(self, node: Node) -> Server | None:
         """The server of ``node``; ``weight`` and ``maxconn`` of the settings are one node's at level 100 %.
 
-        Never weight 0: HAProxy 3.2 aborts on a dynamic server with it. Level 0 closes the servers instead.
+        Never weight 0: HAProxy 3.2 aborts on a dynamic server with it. At level 0 the rules keep every request at home
+        while a core server is up; when none is, the edge carries all that it can.
         """
         if not node.address or node.phase in (Phase.SEATED, Phase.GONE) or node.removing:
             return None
-        share, settings = self.burst.level_percent / 100, self._settings.burst
+        settings = self._settings.burst
+        share = (self.burst.level_percent or 100) * self._settings.edge.region_factor_percent / 10_000
         offset = number_of(node.address) - self._base
         return Server(
             name=node.instance,
             id=_FIRST_ID + offset,
             address=node.address,
-            mode=_mode(node, self.burst.level_percent),
+            mode=_mode(node),
             weight=min(256, max(1, round(settings.weight * share))),
             maxconn=max(1, round(settings.maxconn * share)),
+            ramp_percent=self._ramps.get(node.instance, 100),
         )
+
+    def _core(self) -> dict[str, CoreSlots]:
+        """The core's own servers: what HAProxy calls maxconn is their capacity, and a share of it may be kept free."""
+        share, core = self.burst.core_percent / 100, {}
+        for server in self._settings.core.servers:
+            told = self._capacity.get(ServerName(server.name))
+            slots = told.slots if told is not None else server.maxconn
+            core[str(server.name)] = CoreSlots(
+                slots=slots, reserve=slots - math.ceil(slots * share), reason=told.reason if told is not None else None
+            )
+        return core
 
 
 def _peer(node: Node) -> Peer | None:
@@ -150,13 +230,12 @@ def _peer(node: Node) -> Peer | None:
     )
 
 
-def _mode(node: Node, level_percent: int) -> Mode:
+def _mode(node: Node) -> Mode:
     if node.phase is Phase.ENROLLED:
         return Mode.MAINT
     open_to_traffic = (
         node.phase is Phase.ACTIVE
         and node.hold is Hold.NONE
         and node.lifecycle in (Lifecycle.JOINING, Lifecycle.SERVING)
-        and level_percent > 0
     )
     return Mode.READY if open_to_traffic else Mode.DRAIN

@@ -52,6 +52,7 @@ class RefusalKind(StrEnum):
     ADDRESSES_EXHAUSTED = "addresses_exhausted"
     FUTURE_GENERATION = "future_generation"
     HELD = "held"
+    UNKNOWN_SERVER = "unknown_server"
 
 
 class Refused(DrawbridgeError):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from core_agent import files, paths
-from core_agent.desired import Mode, Peer, Server
+from core_agent.desired import CoreSlots, Mode, Peer, Server
 from core_agent.haproxy import apply as haproxy_apply
 from core_agent.haproxy import config as haproxy_config
+from core_agent.haproxy import variables as haproxy_variables
 from core_agent.haproxy.apply import Answers
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.haproxy.plan import Step as ServerStep
@@ -77,14 +78,20 @@ class Host:
 
     # --- HAProxy ----------------------------------------------------------------------------------------------------
 
-    def write_servers(self, servers: Mapping[str, Server], burst: Burst, gone: Collection[str] | None = None) -> bool:
-        """Make ``haproxy.cfg`` say ``servers``, by name, and ``burst``; return as ``write_peers``.
+    def write_servers(
+        self,
+        servers: Mapping[str, Server],
+        burst: Burst,
+        core: Mapping[str, CoreSlots],
+        gone: Collection[str] | None = None,
+    ) -> bool:
+        """Make ``haproxy.cfg`` say ``servers`` and ``core``, by name, and ``burst``; return as ``write_peers``.
 
         ``gone`` as in ``write_peers``. HAProxy judges a file before it counts, unless it has judged one that differs
         in nothing but names, numbers and addresses, each of a type that holds nothing else: it takes 60 ms. Raises
         ``FileFailed``, and ``CommandFailed`` with HAProxy's own words when it refuses the file.
         """
-        head, port = haproxy_config.head(self._settings, burst), self._settings.application.port
+        head, port = haproxy_config.head(self._settings, burst, core), self._settings.application.port
         entries: dict[str, str | None] = dict.fromkeys(gone or ())
         entries |= {name: haproxy_config.line(server, port) for name, server in servers.items()}
         forms = {(server.weight, server.maxconn, server.mode is Mode.READY) for server in servers.values()}
@@ -97,7 +104,10 @@ class Host:
     def read_backend(self) -> BackendFacts:
         """Return the backend's servers. Raises ``RuntimeApiError``."""
         return haproxy_apply.read(
-            self._haproxy_socket, backend=haproxy_config.BACKEND, frontend=haproxy_config.FRONTEND
+            self._haproxy_socket,
+            backend=haproxy_config.BACKEND,
+            frontend=haproxy_config.FRONTEND,
+            steered_by=haproxy_variables.names(len(self._settings.core.servers)),
         )
 
     def change_servers(self, steps: Sequence[ServerStep], watch: Collection[int]) -> Answers:

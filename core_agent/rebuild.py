@@ -8,15 +8,15 @@ Rule 3: a look at a group that was taken before the rebuilding is too old to be 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
-from core_agent.contract.names import GroupName, InstanceId, shown
+from core_agent.contract.names import GroupName, InstanceId, ServerName, shown
 from core_agent.errors import StateError
 from core_agent.haproxy.config import OURS
-from core_agent.haproxy.filed import FiledServer, burst_in, servers_in
-from core_agent.roll import Burst, Node, Roll
+from core_agent.haproxy.filed import FiledServer, burst_in, capacity_in, servers_in
+from core_agent.roll import Burst, Capacity, Node, Roll
 from core_agent.wireguard.conf import MARK
 from core_agent.wireguard.filed import FiledPeer, peers_in
 
@@ -28,6 +28,7 @@ class Records:
     nodes: Roll
     generations: dict[GroupName, int]
     burst: Burst
+    capacity: dict[ServerName, Capacity] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return in a line what there is."""
@@ -52,18 +53,18 @@ def rebuild(wg_conf: str, haproxy_cfg: str, *, network: IPv4Network, now: float)
     if not ours:
         first = haproxy_cfg.partition("\n")[0]
         raise StateError(f"haproxy.cfg, line 1: wanted `{OURS} …`, found {shown(first)}")
-    burst = burst_in(haproxy_cfg)
+    burst, capacity = burst_in(haproxy_cfg), capacity_in(haproxy_cfg)
     nodes = Roll()
     owners: dict[str, InstanceId] = {}
     for peer in peers:
         _check(peer, servers.get(peer.instance), nodes, owners, network)
-        nodes.put(_node(peer, servers.get(peer.instance), burst, now))
+        nodes.put(_node(peer, servers.get(peer.instance), now))
         owners[peer.address] = peer.instance
     for server in servers.values():
         if server.name not in nodes:
             raise StateError(f"haproxy.cfg, line {server.line}: wanted a peer of {server.name} in wg0.conf, found none")
     generations = {node.group: int(now * 1000) for node in nodes.values()}
-    return Records(nodes=nodes, generations=generations, burst=burst)
+    return Records(nodes=nodes, generations=generations, burst=burst, capacity=capacity)
 
 
 def _by_name(servers: Iterable[FiledServer]) -> dict[InstanceId, FiledServer]:
@@ -99,8 +100,8 @@ def _check(
         )
 
 
-def _node(peer: FiledPeer, server: FiledServer | None, burst: Burst, now: float) -> Node:
-    phase, lifecycle, removing = _place(peer, server, burst)
+def _node(peer: FiledPeer, server: FiledServer | None, now: float) -> Node:
+    phase, lifecycle, removing = _place(peer, server)
     return Node(
         instance=peer.instance,
         group=peer.group,
@@ -115,7 +116,7 @@ def _node(peer: FiledPeer, server: FiledServer | None, burst: Burst, now: float)
     )
 
 
-def _place(peer: FiledPeer, server: FiledServer | None, burst: Burst) -> tuple[Phase, Lifecycle, bool]:
+def _place(peer: FiledPeer, server: FiledServer | None) -> tuple[Phase, Lifecycle, bool]:
     """How far the node has got, what the cloud may be taken to say of it, and whether its server is being removed.
 
     The next look at its group puts the lifecycle right.
@@ -126,6 +127,4 @@ def _place(peer: FiledPeer, server: FiledServer | None, burst: Burst) -> tuple[P
         return Phase.ENROLLED, Lifecycle.JOINING, False
     if server.open:
         return Phase.ACTIVE, Lifecycle.SERVING, False
-    if burst.level_percent == 0:  # everybody is closed, so almost all of them serve: let a good check decide
-        return Phase.ENROLLED, Lifecycle.SERVING, False
     return Phase.ENROLLED, Lifecycle.JOINING, False  # joining, resting, draining, or drained by an operator

@@ -73,6 +73,8 @@ def draft(path: Path, records: Records) -> None:
             state.record(Changes(nodes=tuple(records.nodes.values())))
             for generation in records.generations.items():
                 state.record(Changes(generation=generation))
+            for capacity in records.capacity.items():
+                state.record(Changes(capacity=capacity))
     finally:
         state.close()
     if _family(path) != [path]:

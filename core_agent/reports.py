@@ -21,14 +21,16 @@ from core_agent.contract.messages import (
     NodeReport,
     Phase,
     ReadFacts,
+    ReadTelemetry,
     Report,
     SetBurst,
+    SetCapacity,
     SyncFleet,
     TunnelReport,
 )
 from core_agent.contract.names import InstanceId, PublicKey
 from core_agent.converge import Facts
-from core_agent.errors import RefusalKind, Refused
+from core_agent.errors import RefusalKind, Refused, UnreadableFacts
 from core_agent.fleet import Limits
 from core_agent.roll import Changes, Node
 from core_agent.state import State
@@ -55,6 +57,10 @@ class Reporter:
                 return self._node_report(self._known(command.instance), facts)
             case SetBurst():
                 return self._burst_report()
+            case SetCapacity():
+                return self._core_server_report(command.server, facts)
+            case ReadTelemetry():
+                raise NotImplementedError
             case ReadFacts():
                 return self._facts_report(facts, pending)
 
@@ -87,7 +93,6 @@ class Reporter:
             nodes=tuple(nodes),
             missing=changes.missing,
             elsewhere=changes.elsewhere,
-            load=self._load_report(facts),
         )
 
     def _node_report(self, node: Node, facts: Facts) -> NodeReport:
@@ -123,21 +128,32 @@ class Reporter:
         )
 
     def _burst_report(self) -> BurstReport:
-        return BurstReport(level_percent=self._state.burst.level_percent, reason=self._state.burst.reason)
+        burst = self._state.burst
+        return BurstReport(level_percent=burst.level_percent, core_percent=burst.core_percent, reason=burst.reason)
 
     def _load_report(self, facts: Facts) -> LoadReport:
         backend = facts.backend
-        core = [backend.servers.get(server.name) for server in self._settings.core.servers]
         return LoadReport(
-            servers=tuple(
-                CoreServerReport(
-                    name=server.name, up=server.up, busy=server.busy, slots=server.maxconn, queue=server.queue
-                )
-                for server in core
-                if server is not None
-            ),
-            queue=backend.queue,
-            requests_total=backend.requests_total,
+            servers=self._core_server_reports(facts), queue=backend.queue, requests_total=backend.requests_total
+        )
+
+    def _core_server_reports(self, facts: Facts) -> tuple[CoreServerReport, ...]:
+        """The core's own servers that HAProxy has; one that settings just brought comes with its next reload."""
+        names = [server.name for server in self._settings.core.servers if server.name in facts.backend.servers]
+        return tuple(self._core_server_report(name, facts) for name in names)
+
+    def _core_server_report(self, name: str, facts: Facts) -> CoreServerReport:
+        server = facts.backend.servers.get(name)
+        if server is None:
+            raise UnreadableFacts(f"reporting on {name}: wanted a server of that name in HAProxy, found none")
+        (configured,) = (one.maxconn for one in self._settings.core.servers if one.name == name)
+        return CoreServerReport(
+            name=server.name,
+            up=server.up,
+            busy=server.busy,
+            slots=server.maxconn,
+            queue=server.queue,
+            configured=configured,
         )
 
     def _facts_report(self, facts: Facts, pending: int) -> FactsReport:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase, Seats
-from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason, ServerName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +46,32 @@ class Burst:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """An operator's word on how many requests a core server works on at a time."""
+
+    slots: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a decision wants recorded, in one transaction; empty when nothing changes."""
+    """What a decision wants recorded, in one transaction; empty when nothing changes.
+
+    ``capacity`` is one core server's; None beside its name takes the operator's word back.
+    """
 
     nodes: tuple[Node, ...] = ()
     forgotten: tuple[InstanceId, ...] = ()
     generation: tuple[GroupName, int] | None = None
     burst: Burst | None = None
+    capacity: tuple[ServerName, Capacity | None] | None = None
     missing: tuple[InstanceId, ...] = ()
     elsewhere: tuple[InstanceId, ...] = ()
 
     @property
     def empty(self) -> bool:
         """True when there is nothing to record."""
-        return not (self.nodes or self.forgotten or self.generation or self.burst)
+        return not (self.nodes or self.forgotten or self.generation or self.burst or self.capacity)
 
 
 class Roll(Mapping[InstanceId, Node]):

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Self
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
-from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason, ServerName
 from core_agent.errors import RecordFailed, RecordsLost, StateError
-from core_agent.roll import Burst, Changes, Node, Roll
+from core_agent.roll import Burst, Capacity, Changes, Node, Roll
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE nodes (
     instance TEXT PRIMARY KEY, grp TEXT NOT NULL, lifecycle TEXT NOT NULL, since REAL NOT NULL, phase TEXT NOT NULL,
@@ -27,6 +27,11 @@ CREATE TABLE nodes (
 CREATE TABLE groups (name TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE burst (one INTEGER PRIMARY KEY CHECK (one = 1), level_percent INTEGER NOT NULL, reason TEXT NOT NULL)
     STRICT;
+"""
+# From the version before: what it did not know has the value that it acted by.
+_UPGRADE = """
+ALTER TABLE burst ADD COLUMN core_percent INTEGER NOT NULL DEFAULT 100;
+CREATE TABLE capacity (server TEXT PRIMARY KEY, slots INTEGER NOT NULL, reason TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 _UPDATE = """
 UPDATE nodes SET grp = ?, lifecycle = ?, since = ?, phase = ?, hold = ?, wants_ready = ?, removing = ?
@@ -47,6 +52,7 @@ class State:
         self.nodes = Roll()
         self.generations: dict[GroupName, int] = {}
         self.burst = Burst(level_percent=0, reason=Reason("unset"))
+        self.capacity: dict[ServerName, Capacity] = {}
 
     @classmethod
     def create(cls, path: Path, burst: Burst) -> Self:
@@ -56,8 +62,8 @@ class State:
         try:
             with contextlib.closing(_connect(path, "rwc")) as connection:
                 _configure(connection)
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
-                connection.execute("INSERT INTO burst VALUES (1, ?, ?)", (burst.level_percent, burst.reason))
+                connection.executescript(f"BEGIN; {_SCHEMA} {_UPGRADE} PRAGMA user_version = {SCHEMA_VERSION};")
+                connection.execute("INSERT INTO burst VALUES (1, ?, ?, ?)", _burst_row(burst))
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise RecordFailed(f"creating {path}: {error}") from None
@@ -75,11 +81,14 @@ class State:
         try:
             # By a connection that writes nothing: another one would take a log away that it cannot read.
             with contextlib.closing(_connect(path, "ro")) as reading:
-                _examine(reading, path)
+                version = _examine(reading, path)
                 state = cls(reading, path)
-                state._load()
+                if version == SCHEMA_VERSION:
+                    state._load()
             connection = _connect(path, "rw")
             _configure(connection)
+            if version < SCHEMA_VERSION:
+                connection.executescript(f"BEGIN; {_UPGRADE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
             state = cls(connection, path)
             state._load()
         except sqlite3.Error as error:
@@ -93,14 +102,18 @@ class State:
         rows = execute(
             "SELECT instance, grp, lifecycle, since, phase, hold, address, public_key, wants_ready, removing FROM nodes"
         )
-        levels = execute("SELECT level_percent, reason FROM burst").fetchall()
+        levels = execute("SELECT level_percent, reason, core_percent FROM burst").fetchall()
+        capacities = execute("SELECT server, slots, reason FROM capacity")
         if len(levels) != 1:
             raise RecordsLost(f"opening {self._path}: the records are damaged: wanted one level, found {len(levels)}")
         try:
             self.nodes = Roll(_node(row) for row in rows)
             groups = execute("SELECT name, generation FROM groups")
             self.generations = {GroupName(name): generation for name, generation in groups}
-            self.burst = Burst(level_percent=levels[0][0], reason=Reason(levels[0][1]))
+            self.burst = Burst(level_percent=levels[0][0], reason=Reason(levels[0][1]), core_percent=levels[0][2])
+            self.capacity = {
+                ServerName(name): Capacity(slots=slots, reason=Reason(reason)) for name, slots, reason in capacities
+            }
         except ValueError as error:
             raise RecordsLost(f"opening {self._path}: the records are damaged: {error}") from None
 
@@ -137,6 +150,12 @@ class State:
         if changes.burst is not None:
             self.burst = changes.burst
             self._others = True
+        if changes.capacity is not None:
+            name, capacity = changes.capacity
+            self.capacity.pop(name, None)
+            if capacity is not None:
+                self.capacity[name] = capacity
+            self._others = True
 
     def check(self) -> None:
         """Raise ``RecordsLost`` unless the open file is still the one at its path."""
@@ -162,8 +181,10 @@ class State:
         many(_UPDATE, [(*row[1:6], *row[8:], row[0]) for row in self._rows(self._changed - self._renewed)])
         if self._others:
             many("INSERT OR REPLACE INTO groups VALUES (?, ?)", list(self.generations.items()))
-            burst = (self.burst.level_percent, self.burst.reason)
-            execute("INSERT OR REPLACE INTO burst VALUES (1, ?, ?)", burst)
+            execute("INSERT OR REPLACE INTO burst VALUES (1, ?, ?, ?)", _burst_row(self.burst))
+            execute("DELETE FROM capacity")
+            capacities = [(name, one.slots, one.reason) for name, one in self.capacity.items()]
+            many("INSERT INTO capacity VALUES (?, ?, ?)", capacities)
         execute("COMMIT")
         self._changed, self._renewed, self._others = set(), set(), False
 
@@ -192,17 +213,18 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _examine(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise ``StateError`` for a newer agent's records, and ``RecordsLost`` for damaged ones."""
+def _examine(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version; raise ``StateError`` for a newer agent's records, and ``RecordsLost`` for damaged ones."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     wanted = f"wanted records of version {SCHEMA_VERSION}, found {version}"
     if version > SCHEMA_VERSION:
         raise StateError(f"opening {path}: {wanted}; install the newer agent again")
-    if version < SCHEMA_VERSION:  # there never was an older one
+    if version < 1:  # there never was an older one
         raise RecordsLost(f"opening {path}: the records are damaged: {wanted}")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise RecordsLost(f"opening {path}: the records are damaged: {verdict}")
+    return int(version)
 
 
 def _tells_of_damage(error: sqlite3.Error) -> bool:
@@ -212,6 +234,10 @@ def _tells_of_damage(error: sqlite3.Error) -> bool:
         return True
     # The lowest byte is the kind (sqlite.org/rescode.html); ERROR is a table or a column that is not there.
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
+def _burst_row(burst: Burst) -> tuple[object, ...]:
+    return burst.level_percent, burst.reason, burst.core_percent
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -32,6 +32,9 @@ from settings.words import (
 )
 
 
+_OSLO = TimeZone("Europe/Oslo")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreServer:
     """One of the core's own application servers; ``maxconn`` is its real capacity in requests at a time."""
@@ -90,6 +93,8 @@ class Frontend:
 class Edge:
     """What is rented from AWS. Times bound the lifecycle hooks and the drain.
 
+    ``region_factor_percent`` scales the weight and slots of this region's nodes: less for one that is further away.
+
     ``root_device`` has to be what the image calls its root: EC2 takes another name for a second, empty volume, and the
     root keeps the image's size and encryption. ``notify_topic`` hears of dead letters.
     """
@@ -107,6 +112,7 @@ class Edge:
     launch_timeout_s: Annotated[int, Range(30, 7200)] = 600
     terminate_timeout_s: Annotated[int, Range(30, 7200)] = 180
     drain_deadline_s: Annotated[int, Range(1, 3600)] = 60
+    region_factor_percent: Annotated[int, Range(1, 100)] = 100
     notify_topic: TopicArn | None = None
 
 
@@ -159,7 +165,7 @@ class Peak:
     end: Clock
     min_capacity: Annotated[int, Range(0, 4000)]
     days: tuple[Day, ...] = tuple(Day)
-    timezone: TimeZone = TimeZone("Europe/Oslo")
+    timezone: TimeZone = _OSLO
     level_percent: Annotated[int, Range(0, 100)] = 100
     core_percent: Annotated[int, Range(1, 100)] = 100
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core_agent.errors import RuntimeApiError
-from core_agent.haproxy import facts
+from core_agent.haproxy import facts, variables
 from core_agent.haproxy.facts import BackendFacts, Reading
 from core_agent.haproxy.options import declaration
 from core_agent.haproxy.plan import (
@@ -16,12 +16,14 @@ from core_agent.haproxy.plan import (
     EndSessions,
     SetMaxconn,
     SetMode,
+    SetVariable,
     SetWeight,
     StartChecks,
     Step,
 )
 from core_agent.haproxy.runtime import RuntimeSession
 
+_EXPERIMENTAL = "experimental-mode on"  # of this one session
 # A server whose idle connections are still being closed: the step stays in the next plan.
 _NOT_YET = "Server still has connections attached to it, cannot remove it."
 
@@ -34,11 +36,17 @@ class Answers:
     reading: Reading
 
 
-def read(path: Path, *, backend: str, frontend: str) -> BackendFacts:
-    """Return what the backend has now. Raises ``RuntimeApiError`` when HAProxy does not answer."""
+def read(path: Path, *, backend: str, frontend: str, steered_by: Iterable[str]) -> BackendFacts:
+    """Return what the backend has now, and the variables named in ``steered_by``.
+
+    Raises ``RuntimeApiError`` when HAProxy does not answer.
+    """
+    whole = facts.whole(backend, frontend)
     with RuntimeSession(path) as session:
-        state, stat, frontend_stat = session.run(facts.whole(backend, frontend))
-    return facts.parse(state, stat, frontend_stat)
+        answers = session.run([*whole, *map(variables.question, steered_by)])
+    found = facts.parse(*answers[: len(whole)])
+    found.variables = variables.parse(answers[len(whole) :])
+    return found
 
 
 def carry_out(
@@ -50,8 +58,9 @@ def carry_out(
     planning again yields it again. Raises ``RuntimeApiError`` for the first step that HAProxy refuses.
     """
     lines = [line(step, backend=backend, port=port) for step in steps]
+    mode = [_EXPERIMENTAL] if any(isinstance(step, SetVariable) for step in steps) else []
     with RuntimeSession(path) as session:
-        answers = session.run([*lines, *facts.partial(backend, frontend, watch)])
+        answers = session.run([*mode, *lines, *facts.partial(backend, frontend, watch)])[len(mode) :]
     done = []
     for step, sent, answer in zip(steps, lines, answers, strict=False):
         if answer == _answer(step):
@@ -78,6 +87,8 @@ def line(step: Step, *, backend: str, port: int) -> str:
             command = f"shutdown sessions server {backend}/{name}"
         case DeleteServer(name=name):
             command = f"del server {backend}/{name}"
+        case SetVariable(name=name, value=value):
+            command = variables.order(name, value)
     return command
 
 

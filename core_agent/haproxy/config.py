@@ -6,9 +6,10 @@ only the rest is shared among all by ``leastconn`` and weight. docs/decisions/00
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from core_agent.desired import Mode, Server
+from core_agent.desired import CoreSlots, Mode, Server
+from core_agent.haproxy import variables
 from core_agent.haproxy.options import CHECK, WATCH, declaration
 from core_agent.paths import AGENT_USER, HAPROXY_SOCKET
 from core_agent.roll import Burst
@@ -23,8 +24,8 @@ OURS = "# Written by the drawbridge agent"
 
 _HEAD = """\
 {ours} from /etc/drawbridge/drawbridge.toml and its records; edits are overwritten.
-# burst level {level} %: {reason}
-global
+# burst level {level} %, core share {core_share} %: {reason}
+{slots}global
     log /dev/log local0
     user haproxy
     group haproxy
@@ -33,6 +34,7 @@ global
     stats socket {socket} mode 660 group {admin_group} level admin expose-fd listeners
     stats timeout 1m
     hard-stop-after 30s
+{variables}
 
 defaults
     mode http
@@ -63,18 +65,19 @@ backend {backend}
 """
 
 
-def render(settings: Settings, burst: Burst, servers: Iterable[Server]) -> str:
-    """Return the whole file; ``servers`` are the burst servers, the core's own come from ``settings``."""
+def render(settings: Settings, burst: Burst, core: Mapping[str, CoreSlots], servers: Iterable[Server]) -> str:
+    """Return the whole file; ``servers`` are the burst servers, ``core`` the slots of the core's own, by name."""
     port = settings.application.port
-    return head(settings, burst) + "".join(line(server, port) for server in sorted(servers, key=_by_name))
+    return head(settings, burst, core) + "".join(line(server, port) for server in sorted(servers, key=_by_name))
 
 
 def _by_name(server: Server) -> str:
     return server.name
 
 
-def head(settings: Settings, burst: Burst) -> str:
+def head(settings: Settings, burst: Burst, core: Mapping[str, CoreSlots]) -> str:
     """Return the file down to the core's own servers; the burst servers follow, a line each."""
+    steering = variables.values(closed=burst.level_percent == 0, reserves=[one.reserve for one in core.values()])
     text = _HEAD.format(
         ours=OURS,
         global_maxconn=8000,
@@ -86,11 +89,16 @@ def head(settings: Settings, burst: Burst) -> str:
         health_path=settings.frontend.health_path,
         health_host=settings.frontend.health_host,
         level=burst.level_percent,
+        core_share=burst.core_percent,
+        slots="".join(
+            f"# slots of {name} {one.slots}: {one.reason}\n" for name, one in core.items() if one.reason is not None
+        ),
+        variables="".join(f"    set-var proc.{name} int({value})\n" for name, value in steering.items()),
         reason=burst.reason,
     )
-    rules = [_rule(server) for server in settings.core.servers]
-    core = [_core_server(server) for server in settings.core.servers]
-    return text + "".join(f"    {line}\n" for line in [*rules, *core])
+    rules = [rule for number, server in enumerate(settings.core.servers, start=1) for rule in _rules(server, number)]
+    own = [_core_server(server, core[server.name].slots) for server in settings.core.servers]
+    return text + "".join(f"    {line}\n" for line in [*rules, *own])
 
 
 def line(server: Server, port: int) -> str:
@@ -100,12 +108,11 @@ def line(server: Server, port: int) -> str:
     return f"    server {server.name} {declaration(server, port)}{disabled}\n"
 
 
-def _rule(server: CoreServer) -> str:
-    name = server.name
-    return (
-        f"use-server {name} if {{ srv_is_up({name}) }} {{ srv_weight({name}) gt 0 }} {{ srv_conn_free({name}) gt 0 }}"
-    )
+def _rules(server: CoreServer, number: int) -> tuple[str, str]:
+    name, free = server.name, f"srv_conn_free({server.name}),sub(proc.{variables.reserve(number)})"
+    up = f"use-server {name} if {{ srv_is_up({name}) }} {{ srv_weight({name}) gt 0 }}"
+    return f"{up} {{ {free} gt 0 }}", f"{up} {{ var(proc.{variables.EDGE_CLOSED}) -m int 1 }}"
 
 
-def _core_server(server: CoreServer) -> str:
-    return f"server {server.name} {server.address}:{server.port} {CHECK} weight 1 maxconn {server.maxconn} {WATCH}"
+def _core_server(server: CoreServer, slots: int) -> str:
+    return f"server {server.name} {server.address}:{server.port} {CHECK} weight 1 maxconn {slots} {WATCH}"

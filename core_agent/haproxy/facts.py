@@ -1,8 +1,11 @@
 """What HAProxy runs now, from the text of ``show servers state`` and ``show stat``; pure.
 
-Source: HAProxy Management Guide 9.1 (CSV format) and 9.3 (``show servers state``); the bits of ``srv_admin_state`` are
-``SRV_ADMF_*`` in ``include/haproxy/server-t.h``: 0x01 forced and 0x04 configured maintenance, 0x08 forced drain; those
-of ``srv_check_state`` are ``CHK_ST_*`` in ``check-t.h``: 0x02 configured, 0x04 enabled, 0x08 paused.
+Source: HAProxy Management Guide 9.1 (CSV format) and 9.3 (``show servers state``). A server's ``req_tot`` counts the
+answers that came from it and ``hrsp_5xx`` those of them that were 5xx; the frontend's ``hrsp_5xx`` has HAProxy's own in
+it too. The backend's queue holds requests that have no server yet; those that wait for one are in that one's row. The
+bits of ``srv_admin_state`` are ``SRV_ADMF_*`` in ``include/haproxy/server-t.h``: 0x01 forced and 0x04 configured
+maintenance, 0x08 forced drain; those of ``srv_check_state`` are ``CHK_ST_*`` in ``check-t.h``: 0x02 configured, 0x04
+enabled, 0x08 paused.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import csv
 import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 
 from core_agent.desired import Mode
@@ -26,7 +29,10 @@ _FEW = 50
 
 @dataclass(slots=True, kw_only=True)
 class ServerFacts:
-    """One server. ``checking``: its health check runs; ``check`` its last result; ``busy`` and ``queue`` requests."""
+    """One server. ``checking``: its health check runs; ``check`` its last result; ``busy`` and ``queue`` requests.
+
+    It ``answered`` requests since HAProxy's start or its own, if that was later; ``failed`` of the answers were 5xx.
+    """
 
     name: str
     id: int
@@ -40,6 +46,8 @@ class ServerFacts:
     maxconn: int
     busy: int
     queue: int
+    answered: int = 0
+    failed: int = 0
 
     @property
     def healthy(self) -> bool:
@@ -49,11 +57,16 @@ class ServerFacts:
 
 @dataclass(slots=True, kw_only=True)
 class BackendFacts:
-    """The backend's servers by name, its own queue, and the frontend's requests since HAProxy's start."""
+    """The backend's servers by name, its own queue, the frontend's requests since HAProxy's start, and the variables.
+
+    ``variables`` are those that steer the rules, by name.
+    """
 
     servers: dict[str, ServerFacts]
     queue: int
     requests_total: int
+    failed_total: int = 0
+    variables: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +78,18 @@ class Counters:
     maxconn: int
     busy: int
     queue: int
+    answered: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Some servers' counters by name, the backend's own queue, and the frontend's requests since HAProxy's start."""
+    """Some servers' counters by name, the backend's own queue, and the frontend's requests and 5xx, as above."""
 
     servers: dict[str, Counters]
     queue: int
     requests_total: int
+    failed_total: int = 0
 
 
 def whole(backend: str, frontend: str) -> tuple[str, str, str]:
@@ -110,8 +126,13 @@ def parse(state: str, stat: str, frontend_stat: str) -> BackendFacts:
             maxconn=counters.maxconn,
             busy=counters.busy,
             queue=counters.queue,
+            answered=counters.answered,
+            failed=counters.failed,
         )
-    return BackendFacts(servers=servers, queue=_row(stats, "BACKEND").queue, requests_total=_requests(frontend_stat))
+    requests, failed = _frontend(frontend_stat)
+    return BackendFacts(
+        servers=servers, queue=_row(stats, "BACKEND").queue, requests_total=requests, failed_total=failed
+    )
 
 
 def parse_part(answers: Sequence[str]) -> Reading:
@@ -120,7 +141,8 @@ def parse_part(answers: Sequence[str]) -> Reading:
     rows: dict[str, Counters] = {}
     for stat in stats:
         rows |= _stat_rows(stat)
-    return Reading(servers=rows, queue=_row(rows, "BACKEND").queue, requests_total=_requests(frontend_stat))
+    requests, failed = _frontend(frontend_stat)
+    return Reading(servers=rows, queue=_row(rows, "BACKEND").queue, requests_total=requests, failed_total=failed)
 
 
 def refresh(facts: BackendFacts, names: Iterable[str], reading: Reading) -> None:
@@ -128,11 +150,13 @@ def refresh(facts: BackendFacts, names: Iterable[str], reading: Reading) -> None
 
     Raises ``UnreadableFacts`` when HAProxy has no server of such a name and id.
     """
-    facts.requests_total, facts.queue = reading.requests_total, reading.queue
+    facts.queue = reading.queue
+    facts.requests_total, facts.failed_total = reading.requests_total, reading.failed_total
     for name in names:
         row, server = _row(reading.servers, name), facts.servers[name]
         server.check, server.up, server.maxconn = row.check, row.up, row.maxconn
         server.busy, server.queue = row.busy, row.queue
+        server.answered, server.failed = row.answered, row.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +189,7 @@ def _state_rows(text: str) -> list[_State]:
         raise UnreadableFacts(f"reading HAProxy's servers: wanted {', '.join(_STATE_COLUMNS)}, found {error}") from None
 
 
-_STAT_COLUMNS = ("svname", "qcur", "scur", "slim", "status", "check_status")
+_STAT_COLUMNS = ("svname", "qcur", "scur", "slim", "status", "check_status", "hrsp_5xx", "req_tot")
 
 
 def _stat_rows(text: str) -> dict[str, Counters]:
@@ -177,13 +201,15 @@ def _stat_rows(text: str) -> dict[str, Counters]:
             continue
         try:
             # The columns that may be quoted, because they hold free text, all come after the last that is read.
-            name, queue, busy, limit, status, check = columns(line.split(",", last + 1))
+            name, queue, busy, limit, status, check, failed, answered = columns(line.split(",", last + 1))
             rows[name] = Counters(
                 check=check.removeprefix("* "),
                 up=status.startswith(("UP", "no check")),
                 maxconn=int(limit or 0),
                 busy=int(busy or 0),
                 queue=int(queue or 0),
+                answered=int(answered or 0),
+                failed=int(failed or 0),
             )
         except (ValueError, IndexError) as error:
             raise UnreadableFacts(f"reading HAProxy's statistics: wanted {_STAT_COLUMNS}, found {error}") from None
@@ -206,9 +232,13 @@ def _row(rows: dict[str, Counters], name: str) -> Counters:
     return rows[name]
 
 
-def _requests(text: str) -> int:
-    """The requests that the frontend has seen, in the one row of ``text``."""
+def _frontend(text: str) -> tuple[int, int]:
+    """The requests that the frontend has seen and the 5xx that it has sent, in the one row of ``text``."""
     rows = list(csv.DictReader(text.removeprefix("# ").splitlines()))
-    if not rows or not (total := rows[0].get("req_tot", "")).isdecimal():
-        raise UnreadableFacts(f"reading HAProxy's statistics: wanted the frontend's req_tot, found {text[:80]!r}")
-    return int(total)
+    counts = [rows[0].get(column) or "" for column in ("req_tot", "hrsp_5xx")] if rows else []
+    if not counts or not all(count.isdecimal() for count in counts):
+        raise UnreadableFacts(
+            f"reading HAProxy's statistics: wanted the frontend's req_tot and hrsp_5xx, found {text[:80]!r}"
+        )
+    requests, failed = map(int, counts)
+    return requests, failed

@@ -1,4 +1,4 @@
-"""What a ``haproxy.cfg`` of the agent's says of its records: the level, and each burst server; pure.
+"""What a ``haproxy.cfg`` of the agent's says of its records: the level, slots that were set, burst servers; pure.
 
 It knows the lines that ``config`` writes, and never guesses at another one.
 """
@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from core_agent.contract.names import InstanceId, Reason, shown
+from core_agent.contract.names import InstanceId, Reason, ServerName, shown
 from core_agent.errors import StateError
-from core_agent.roll import Burst
+from core_agent.roll import Burst, Capacity
 
-_BURST = re.compile(r"# burst level (100|[1-9]?[0-9]) %: (.+)")
+# Agents before the core's share wrote none.
+_BURST = re.compile(r"# burst level (100|[1-9]?[0-9]) %(?:, core share (100|[1-9][0-9]?) %)?: (.+)")
+_SLOTS = re.compile(r"# slots of (\S+) ([1-9][0-9]{0,5}): (.+)")
 _SERVER = re.compile(r"    server (\S+) ([0-9.]+):[0-9]+ id [0-9]+ .*?( disabled)?")
 
 
@@ -33,11 +35,27 @@ def burst_in(text: str) -> Burst:
     line = text.split("\n")[1] if "\n" in text else ""
     found = _BURST.fullmatch(line)
     if found is None:
-        raise _misread(2, f"wanted `# burst level N %: REASON`, found {shown(line)}")
+        raise _misread(2, f"wanted `# burst level N %, core share N %: REASON`, found {shown(line)}")
     try:
-        return Burst(level_percent=int(found[1]), reason=Reason(found[2]))
+        return Burst(level_percent=int(found[1]), core_percent=int(found[2] or 100), reason=Reason(found[3]))
     except ValueError as error:
         raise _misread(2, error) from None
+
+
+def capacity_in(text: str) -> dict[ServerName, Capacity]:
+    """Return the slots that ``text`` says an operator set, by core server. Raises ``StateError``."""
+    told: dict[ServerName, Capacity] = {}
+    for number, line in enumerate(text.split("\n")[2:], start=3):
+        if not line.startswith("# slots of "):
+            break
+        found = _SLOTS.fullmatch(line)
+        if found is None:
+            raise _misread(number, f"wanted `# slots of NAME N: REASON`, found {shown(line)}")
+        try:
+            told[ServerName(found[1])] = Capacity(slots=int(found[2]), reason=Reason(found[3]))
+        except ValueError as error:
+            raise _misread(number, error) from None
+    return told
 
 
 def servers_in(text: str) -> Iterator[FiledServer]:

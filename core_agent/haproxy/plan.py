@@ -1,6 +1,7 @@
 """The steps from the servers there are to those there should be, and what they lead to; pure, add before remove.
 
-The core's own servers are left alone; every other one of the backend is the agent's, and goes if nobody wants it.
+Of the core's own servers only the slots are the agent's; every other server of the backend is, and goes if nobody wants
+it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from core_agent.desired import Mode, Server
-from core_agent.haproxy.facts import ServerFacts
+from core_agent.desired import CoreSlots, Mode, Server
+from core_agent.haproxy import variables
+from core_agent.haproxy.facts import BackendFacts, ServerFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,15 @@ class DeleteServer:
     name: str
 
 
-Step = AddServer | StartChecks | SetWeight | SetMaxconn | SetMode | EndSessions | DeleteServer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVariable:
+    """Steer the core-first rules."""
+
+    name: str
+    value: int
+
+
+Step = AddServer | StartChecks | SetWeight | SetMaxconn | SetMode | EndSessions | DeleteServer | SetVariable
 
 
 def plan(
@@ -89,6 +99,23 @@ def plan(
     return tuple(steps)
 
 
+def plan_core(core: Mapping[str, CoreSlots], facts: BackendFacts, *, closed: bool) -> tuple[Step, ...]:
+    """Return the steps that give the core's own servers, by name in the file's order, the slots they should have.
+
+    ``closed`` is whether the edge takes nothing while one of them is up. A server that HAProxy does not have is left to
+    the file: a reload brings it.
+    """
+    wanted = variables.values(closed=closed, reserves=[server.reserve for server in core.values()])
+    steps: list[Step] = [
+        SetVariable(name=name, value=value) for name, value in wanted.items() if facts.variables.get(name) != value
+    ]
+    for name, server in core.items():
+        found = facts.servers.get(name)
+        if found is not None and found.maxconn != server.slots:
+            steps.append(SetMaxconn(name=name, maxconn=server.slots))
+    return tuple(steps)
+
+
 def _must_be_made_anew(server: Server, found: ServerFacts, port: int) -> bool:
     moved = (found.address, found.port) != (server.address, port)
     # In maintenance by the file's `disabled` or by command, its check is paused and tells nothing until it is opened.
@@ -102,8 +129,8 @@ def _addition(server: Server) -> list[Step]:
 
 def _changes(server: Server, found: ServerFacts) -> list[Step]:
     steps: list[Step] = []
-    if found.weight != server.weight:
-        steps.append(SetWeight(name=server.name, weight=server.weight))
+    if found.weight != server.weight_now:
+        steps.append(SetWeight(name=server.name, weight=server.weight_now))
     if found.maxconn != server.maxconn:
         steps.append(SetMaxconn(name=server.name, maxconn=server.maxconn))
     # A server that took requests is closed by draining: maintenance would cut them off and pause its check.
@@ -129,8 +156,9 @@ def closes(step: Step) -> TypeGuard[SetMode | DeleteServer]:
     return isinstance(step, DeleteServer) or (isinstance(step, SetMode) and step.mode is not Mode.READY)
 
 
-def after(facts: dict[str, ServerFacts], steps: Sequence[Step], *, port: int) -> None:
-    """Bring ``facts`` to what they are once ``steps`` have been carried out; a check's result comes by itself."""
+def after(backend: BackendFacts, steps: Sequence[Step], *, port: int) -> None:
+    """Bring ``backend`` to what it is once ``steps`` have been carried out; a check's result comes by itself."""
+    facts = backend.servers
     for step in steps:
         match step:
             case AddServer(server=server):
@@ -149,6 +177,8 @@ def after(facts: dict[str, ServerFacts], steps: Sequence[Step], *, port: int) ->
                 pass
             case DeleteServer(name=name):
                 del facts[name]
+            case SetVariable(name=name, value=value):
+                backend.variables[name] = value
 
 
 def _new(server: Server, port: int) -> ServerFacts:

@@ -20,7 +20,7 @@ def check(loaded: Settings) -> None:
     with tempfile.TemporaryDirectory(prefix="drawbridge-") as folder:
         draft = Path(folder) / paths.HAPROXY_CFG.name
         wanted = records.desired(loaded)
-        draft.write_text(config.render(loaded, wanted.burst, wanted.servers.values()))
+        draft.write_text(config.render(loaded, wanted.burst, wanted.core, wanted.servers.values()))
         check_haproxy(draft)
 
 
@@ -33,5 +33,5 @@ def write(loaded: Settings) -> None:
     if former and not former.startswith(config.OURS):
         print(f"  keeping the former file as {ownership.keep(paths.HAPROXY_CFG)}")
     wanted = records.desired(loaded)
-    Host(loaded, haproxy_cfg=paths.HAPROXY_CFG).write_servers(wanted.servers, wanted.burst)
+    Host(loaded, haproxy_cfg=paths.HAPROXY_CFG).write_servers(wanted.servers, wanted.burst, wanted.core)
     ownership.give(paths.HAPROXY_CFG, 0o644)

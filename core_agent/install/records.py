@@ -49,7 +49,7 @@ def make(loaded: Settings) -> None:
 def desired(loaded: Settings) -> Desired:
     """Return what the records demand; the calm level and nobody before the first install. Raises ``StateError``."""
     found = _find(loaded)
-    return Desired(loaded, found.nodes.values(), found.burst)
+    return Desired(loaded, found.nodes.values(), found.burst, found.capacity)
 
 
 def _find(loaded: Settings) -> State | Records:

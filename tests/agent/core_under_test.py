@@ -97,9 +97,9 @@ class Core:
         """Speak as the operator."""
         return self.agent.carry_out(HoldNode(instance=InstanceId(instance), hold=Hold(hold), reason=Reason("test")))
 
-    def burst(self, level: int) -> Report:
-        """Set the level."""
-        return self.agent.carry_out(SetBurst(level_percent=level, reason=Reason("test")))
+    def burst(self, level: int, *, core: int = 100) -> Report:
+        """Set the level, and the core's share."""
+        return self.agent.carry_out(SetBurst(level_percent=level, reason=Reason("test"), core_percent=core))
 
     def join(self, *numbers: int) -> None:
         """Bring nodes ``i-N`` all the way to active, beside those that are there."""

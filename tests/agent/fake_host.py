@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from core_agent.desired import Mode, Peer, Server
+from core_agent.desired import CoreSlots, Mode, Peer, Server
 from core_agent.errors import CommandFailed, RuntimeApiError
 from core_agent.haproxy import plan as haproxy_plan
+from core_agent.haproxy import variables
 from core_agent.haproxy.apply import Answers
 from core_agent.haproxy.facts import BackendFacts, Counters, Reading, ServerFacts
 from core_agent.host import Host
@@ -58,6 +59,8 @@ class FakeHost(Host):
         self._known_servers: dict[str, str] | None = None
         self.wireguard_down = self.haproxy_down = False
         self.stuck: set[str] = set()
+        self.queue = 0
+        self.variables = dict.fromkeys(variables.names(len(settings.core.servers)), 0)
         self.effects = 0
         self.fail_after: int | None = None
 
@@ -74,7 +77,10 @@ class FakeHost(Host):
         if self.haproxy_down:
             raise RuntimeApiError("opening /run/haproxy/admin.sock", "connect", "No such file or directory")
         return BackendFacts(
-            servers={name: replace(server) for name, server in self.servers.items()}, queue=0, requests_total=0
+            servers={name: replace(server) for name, server in self.servers.items()},
+            queue=self.queue,
+            requests_total=0,
+            variables=dict(self.variables),
         )
 
     def set_peers(self, steps: Sequence[wireguard_plan.Step]) -> Callable[[], object]:
@@ -95,7 +101,7 @@ class FakeHost(Host):
             self._effect()
             if self._change_server(step):
                 done.append(step)
-        rows = {"BACKEND": Counters(check="", up=True, maxconn=0, busy=0, queue=0)}
+        rows = {"BACKEND": Counters(check="", up=True, maxconn=0, busy=0, queue=self.queue)}
         rows |= {
             server.name: Counters(
                 check=server.check, up=server.up, maxconn=server.maxconn, busy=server.busy, queue=server.queue
@@ -103,7 +109,7 @@ class FakeHost(Host):
             for server in self.servers.values()
             if server.id in watch
         }
-        return Answers(done=tuple(done), reading=Reading(servers=rows, queue=0, requests_total=0))
+        return Answers(done=tuple(done), reading=Reading(servers=rows, queue=self.queue, requests_total=0))
 
     def known_endpoints(self) -> dict[str, str]:
         """What wg0.conf has."""
@@ -122,10 +128,20 @@ class FakeHost(Host):
         self.filed_peers = self._known_peers = after
         return meddled
 
-    def write_servers(self, servers: Mapping[str, Server], burst: Burst, gone: Collection[str] | None = None) -> bool:
+    def write_servers(
+        self,
+        servers: Mapping[str, Server],
+        burst: Burst,
+        core: Mapping[str, CoreSlots],
+        gone: Collection[str] | None = None,
+    ) -> bool:
         """Remember what haproxy.cfg would say; HAProxy refuses a file that names two servers alike."""
         lines = {name: f"{s.address} id {s.id} {s.mode} {s.weight} {s.maxconn}" for name, s in servers.items()}
-        after = {**_merged(self._known_servers or {}, lines, gone), "": f"{burst.level_percent} % {burst.reason}"}
+        head = f"{burst.level_percent} %, core {burst.core_percent} %: {burst.reason}"
+        slots = {
+            f"slots of {name}": f"{one.slots}, {one.reserve} kept free: {one.reason}" for name, one in core.items()
+        }
+        after = {**_merged(self._known_servers or {}, lines, gone), "": head, **slots}
         if any(server.name in after for server in self._settings.core.servers):
             raise CommandFailed("checking .haproxy.cfg.new", "haproxy", 1, "another server has that name")
         meddled = self._meddled(self.filed_servers, self._known_servers)
@@ -156,7 +172,7 @@ class FakeHost(Host):
             case wireguard_plan.RemovePeer():
                 del self.peers[step.public_key]
 
-    def _change_server(self, step: haproxy_plan.Step) -> bool:  # noqa: C901 - one case per kind of step
+    def _change_server(self, step: haproxy_plan.Step) -> bool:  # noqa: C901, PLR0912 - one case per kind of step
         """Apply one step; return whether it took effect."""
         match step:
             case haproxy_plan.AddServer(server=server):
@@ -197,6 +213,10 @@ class FakeHost(Host):
                 if server_facts.busy or name in self.stuck:  # 2.6 keeps one with idle connections
                     return False
                 del self.servers[name]
+            case haproxy_plan.SetVariable(name=name, value=value):
+                if name not in self.variables:
+                    raise RuntimeApiError("faking", f"set var proc.{name}", "no rule reads this variable")
+                self.variables[name] = value
         return True
 
     def _change(self, name: str, **changes: object) -> None:

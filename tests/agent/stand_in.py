@@ -51,7 +51,9 @@ class StandIn:
                 time.sleep(SLOW_S)
             case "wait":
                 assert self.go.wait(30)
-        return BurstReport(level_percent=command.level_percent, reason=command.reason)
+        return BurstReport(
+            level_percent=command.level_percent, core_percent=command.core_percent, reason=command.reason
+        )
 
 
 def burst(level_percent: int, reason: str = "test") -> SetBurst:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core_agent.contract.names import Reason
-from core_agent.desired import Mode, Server
+from core_agent.desired import CoreSlots, Mode, Server
 from core_agent.errors import CommandFailed, UnreadableFacts
 from core_agent.files import replace as replace_file
 from core_agent.haproxy.apply import line
@@ -158,13 +158,14 @@ def test_the_file_passes_haproxys_own_check(tmp_path: Path) -> None:
         (),
         (_server(), _server(name="i-2", id=1003, mode=Mode.MAINT), _server(name="i-3", id=1004, mode=Mode.DRAIN)),
     ):
-        text = render(settings, Burst(level_percent=25, reason=Reason('say "${HOME}" \\')), servers)
+        burst = Burst(level_percent=25, reason=Reason('say "${HOME}" \\'))
+        text = render(settings, burst, {"no-primary": CoreSlots(slots=50, reserve=0)}, servers)
         text = text.replace("    user haproxy\n    group haproxy\n", "").replace(" group drawbridge-agent", "")
         path = tmp_path / "haproxy.cfg"
         path.write_text(text)
         check_haproxy(path)
-    burst = [line for line in text.splitlines() if line.startswith("    server i-")]
-    assert [line.endswith(" disabled") for line in burst] == [False, True, True]
+    nodes = [line for line in text.splitlines() if line.startswith("    server i-")]
+    assert [line.endswith(" disabled") for line in nodes] == [False, True, True]
 
 
 def test_a_file_that_haproxy_refuses_never_replaces_the_old_one(tmp_path: Path) -> None:

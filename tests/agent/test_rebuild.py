@@ -65,7 +65,7 @@ def test_what_the_core_runs_is_what_the_rebuilt_records_ask_for(
     fleet: tuple[list[Node], Burst], endpoint: str | None
 ) -> None:
     """The same peers and level; the same servers open, the others closed; no server gone, and only closed ones more."""
-    before = Desired(SETTINGS, *fleet)
+    before = Desired(SETTINGS, fleet[0], fleet[1])
     records = rebuilt(*written(before, endpoint=endpoint))
     after = Desired(SETTINGS, records.nodes.values(), records.burst)
     assert (after.peers, after.burst) == (before.peers, before.burst)

@@ -10,7 +10,7 @@ import pytest
 
 from core_agent import files
 from core_agent.contract.names import Reason
-from core_agent.desired import Mode, Server
+from core_agent.desired import CoreSlots, Mode, Server
 from core_agent.host import Host
 from core_agent.roll import Burst
 from core_agent.roster import Roster
@@ -75,6 +75,7 @@ def test_haproxy_judges_each_form_once(tmp_path: Path, monkeypatch: pytest.Monke
     judged: list[Path] = []
     monkeypatch.setattr("core_agent.host.check_haproxy", judged.append)
     host = Host(load(Path("drawbridge.toml")), haproxy_cfg=tmp_path / "haproxy.cfg")
+    core = {"no-primary": CoreSlots(slots=50, reserve=0)}
     first = Server(name="i-1", id=1002, address="10.100.0.2", mode=Mode.MAINT, weight=7, maxconn=7)
     forms: tuple[tuple[dict[str, Server], Burst, int], ...] = (
         ({}, CALM, 1),
@@ -85,6 +86,6 @@ def test_haproxy_judges_each_form_once(tmp_path: Path, monkeypatch: pytest.Monke
         ({}, replace(CALM, level_percent=26), 5),
     )
     for number, (servers, burst, times) in enumerate(forms):
-        host.write_servers(servers, burst, None if number == 0 else ())
+        host.write_servers(servers, burst, core, None if number == 0 else ())
         assert len(judged) == times, (servers, burst)
     assert os.listdir(tmp_path) == ["haproxy.cfg"]  # noqa: PTH208 - the names alone

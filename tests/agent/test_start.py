@@ -236,7 +236,7 @@ def test_a_configuration_that_haproxy_refuses_is_never_written(machine: Path, mo
     monkeypatch.setattr(config, "head", lambda *_: "nonsense\n")
     host = Host(settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=cfg)
     with pytest.raises(CommandFailed, match="unknown keyword 'nonsense'"):
-        host.write_servers({}, CALM)
+        host.write_servers({}, CALM, {})
     assert cfg.read_text() == "what runs\n"
 
 
@@ -248,7 +248,7 @@ def test_a_file_in_another_encoding_is_replaced_not_feared(machine: Path, monkey
     host = Host(
         settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=machine / "haproxy.cfg"
     )
-    host.write_servers({}, CALM)
+    host.write_servers({}, CALM, {})
     host.write_peers({}, {})
     assert b"caf" not in (machine / "haproxy.cfg").read_bytes()
     assert (machine / "wg0.conf").read_bytes().startswith(b"# caf\xe9\n[Interface]")

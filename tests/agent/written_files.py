@@ -22,7 +22,7 @@ def written(desired: Desired, *, endpoint: str | None = None, interface: str = I
     peers = sorted(desired.peers.values(), key=lambda peer: peer.instance)
     wg_conf = conf.head(interface, network=SETTINGS.tunnel.network)
     wg_conf += "".join(conf.section(peer, endpoint) for peer in peers)
-    return wg_conf, config.render(SETTINGS, desired.burst, desired.servers.values())
+    return wg_conf, config.render(SETTINGS, desired.burst, desired.core, desired.servers.values())
 
 
 def two_nodes(*, interface: str = INTERFACE) -> tuple[str, str]:
