@@ -7,16 +7,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
-from core_agent.contract.messages import Hold, Lifecycle, Phase
+from core_agent.contract.messages import Hold, Phase
 from core_agent.contract.names import GroupName
 from core_agent.desired import Mode
+from core_agent.handshakes import STALE_S, age_s, handshakes
 from core_agent.haproxy.facts import BackendFacts, ServerFacts
 from core_agent.metrics.text import Distribution
 from core_agent.roll import Node, Roll
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 
-# WireGuard gives up a session at this age (REJECT_AFTER_TIME); keepalives renew it about every two minutes.
-_STALE_S = 180
 _AGE_BOUNDS_S = (30.0, 60.0, 120.0, 180.0, 300.0)
 
 
@@ -103,20 +102,15 @@ def snapshot(
 
 
 def _peers(nodes: Iterable[Node], peers: Mapping[str, PeerFacts], now: float) -> Peers:
-    ages = {key: max(0.0, now - peer.handshake_at) for key, peer in peers.items() if peer.handshake_at}
-    fresh = {key for key, age in ages.items() if age <= _STALE_S}
+    ages = [age for peer in peers.values() if (age := age_s(peer, now)) is not None]
+    stale = sum(age > STALE_S for age in ages)
     return Peers(
-        ages=Distribution.of(_AGE_BOUNDS_S, ages.values()),
-        fresh=len(fresh),
-        stale=len(ages) - len(fresh),
+        ages=Distribution.of(_AGE_BOUNDS_S, ages),
+        fresh=len(ages) - stale,
+        stale=stale,
         never=len(peers) - len(ages),
-        silent=sum(_speaks(node) and node.public_key not in fresh for node in nodes),
+        silent=handshakes(nodes, peers, now).silent,
     )
-
-
-def _speaks(node: Node) -> bool:
-    """A stopped machine of a warm pool is silent by right."""
-    return node.phase is Phase.ACTIVE and node.lifecycle in (Lifecycle.JOINING, Lifecycle.SERVING)
 
 
 def _servers(backend: BackendFacts, core_servers: Collection[str]) -> Servers:
