@@ -1,11 +1,12 @@
-"""What connects the group to the core: three functions, their queues and rules; it must not know the network."""
+"""What connects the group to the core: four functions, their queues and rules; it must not know the network."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -14,16 +15,17 @@ from constructs import Construct
 from lambdas.events import rules
 from settings import Settings
 from stacks import permissions
-from stacks.core_function import METRICS_NAMESPACE, CoreFunction, function_name
+from stacks.alarms import LevelAlarms
+from stacks.core_function import CoreFunction
+from stacks.peaks import PeakSchedules
 from stacks.queued_function import QueuedFunction
-
-SATURATION_METRIC = "CoreSaturation"
+from stacks.telemetry import Telemetry
 
 
 class ControlStack(cdk.Stack):
-    """``fleet`` and ``burst`` behind queues, ``enroll`` behind a function URL, the alarm, and the nodes' role.
+    """``fleet`` and ``burst`` behind queues, ``enroll`` behind a function URL, ``telemetry``, and the nodes' role.
 
-    ``bundle`` is the directory that all three functions run from.
+    ``bundle`` is the directory that all four functions run from.
     """
 
     def __init__(
@@ -78,41 +80,29 @@ class ControlStack(cdk.Stack):
         url = enroll.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.AWS_IAM)
         url.grant_invoke_url(self.node_role)
         self.enroll_url = url.url
-        alarm_name = _saturation_alarm(self, settings)
-        QueuedFunction(
+        alarms = LevelAlarms.of(settings)
+        burst = QueuedFunction(
             self,
             "Burst",
             settings=settings,
             name="burst",
             code=code,
-            environment={"DRAWBRIDGE_ALARM_NAME": alarm_name},
-            may=[permissions.read_alarm(self, alarm_name)],
-            rules=rules.burst_rules(alarm_name),
+            environment=_burst_environment(settings, alarms),
+            may=[permissions.read_alarm(self, name) for name in alarms.names],
+            rules=rules.burst_rules(alarms.names),
         )
+        PeakSchedules(self, "Peaks", settings=settings, queue=burst.queue)
+        Telemetry(self, "Telemetry", settings=settings, code=code)
         cdk.CfnOutput(self, "EnrollUrl", value=self.enroll_url, description="What nodes post to, signed")
 
 
-def _saturation_alarm(scope: Construct, settings: Settings) -> str:
-    """Alarm when the core is saturated, by the worst moment of each minute; return the alarm's name.
-
-    A minute without data says nothing, so the alarm then has insufficient data and the burst level stays as it is.
-    """
-    name = f"{settings.name}-core-saturated"
-    cloudwatch.Alarm(
-        scope,
-        "CoreSaturated",
-        alarm_name=name,
-        alarm_description="The core's slots, busy and queued, are nearly all taken: let the bridge down.",
-        metric=cloudwatch.Metric(
-            namespace=METRICS_NAMESPACE,
-            metric_name=SATURATION_METRIC,
-            dimensions_map={"service": function_name(settings, "fleet")},
-            statistic="Maximum",
-            period=cdk.Duration.minutes(1),
-        ),
-        threshold=settings.burst.saturation_high_percent,
-        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-        evaluation_periods=settings.burst.alarm_periods,
-        treat_missing_data=cloudwatch.TreatMissingData.MISSING,
-    )
-    return name
+def _burst_environment(settings: Settings, alarms: LevelAlarms) -> dict[str, str]:
+    return {
+        "DRAWBRIDGE_CALM_PERCENT": str(settings.burst.calm_percent),
+        "DRAWBRIDGE_ALARM_PERCENT": str(settings.burst.alarm_percent),
+        "DRAWBRIDGE_ALARM_SATURATED": alarms.saturated,
+        "DRAWBRIDGE_ALARM_CALM": alarms.calm,
+        "DRAWBRIDGE_ALARM_QUEUE_LONG": alarms.queue_long,
+        "DRAWBRIDGE_ALARM_QUEUE_SHORT": alarms.queue_short,
+        "DRAWBRIDGE_PEAKS": json.dumps([dataclasses.asdict(peak) for peak in settings.peaks], separators=(",", ":")),
+    }

@@ -10,15 +10,15 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from lambdas.events import metric_names
 from settings import Settings
 from stacks.permissions import Permission, read_ssh_key
 
-METRICS_NAMESPACE = "Drawbridge"
 TIMEOUT = cdk.Duration.seconds(30)
 
 
 def function_name(settings: Settings, name: str) -> str:
-    """The physical name of the function ``name``; its metrics carry it as the dimension ``service``."""
+    """The physical name of the function ``name``; its metrics carry it as their one dimension."""
     return f"{settings.name}-{name}"
 
 
@@ -39,6 +39,7 @@ class CoreFunction(Construct):
         code: lambda_.Code,
         environment: Mapping[str, str],
         may: Sequence[Permission],
+        timeout: cdk.Duration = TIMEOUT,
     ) -> None:
         super().__init__(scope, construct_id)
         physical_name = function_name(settings, name)
@@ -63,7 +64,7 @@ class CoreFunction(Construct):
             runtime=lambda_.Runtime(settings.functions.runtime.value, lambda_.RuntimeFamily.PYTHON),
             architecture=lambda_.Architecture.custom(settings.functions.architecture.value),
             memory_size=512,
-            timeout=TIMEOUT,
+            timeout=timeout,
             role=self.role,
             log_group=log_group,
             environment={
@@ -77,10 +78,8 @@ class CoreFunction(Construct):
                 "DRAWBRIDGE_CORE_USER": settings.core.ssh_user,
                 "DRAWBRIDGE_CORE_HOST_KEY": settings.core.ssh_host_key,
                 "DRAWBRIDGE_SSH_KEY_PARAMETER": settings.core.ssh_key_parameter,
-                "DRAWBRIDGE_CALM_PERCENT": str(settings.burst.calm_percent),
-                "DRAWBRIDGE_ALARM_PERCENT": str(settings.burst.alarm_percent),
                 "POWERTOOLS_SERVICE_NAME": physical_name,
-                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
+                "POWERTOOLS_METRICS_NAMESPACE": metric_names.NAMESPACE,
                 **environment,
             },
         )

@@ -1,4 +1,4 @@
-"""The nodes: a launch template, the group, and the hooks that hold a node at either end of its life.
+"""The nodes: a launch template, the group, its scaling, and the hooks that hold a node at either end of its life.
 
 It must not know which functions answer the hooks.
 """
@@ -13,6 +13,7 @@ from constructs import Construct
 
 from settings import Settings
 from stacks import boot
+from stacks.scaling import Scaling
 
 
 class FleetStack(cdk.Stack):
@@ -94,3 +95,4 @@ class FleetStack(cdk.Stack):
             heartbeat_timeout=cdk.Duration.seconds(edge.terminate_timeout_s),
             default_result=autoscaling.DefaultResult.CONTINUE,
         )
+        Scaling(self, "Scaling", settings=settings, group=group)

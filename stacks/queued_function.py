@@ -9,17 +9,16 @@ from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from lambdas.events.rules import RulePattern
 from settings import Settings
+from stacks import notify
 from stacks.core_function import TIMEOUT, CoreFunction
 from stacks.permissions import Permission
 
@@ -110,9 +109,7 @@ class QueuedFunction(Construct):
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        if settings.edge.notify_topic is not None:
-            topic = sns.Topic.from_topic_arn(self, "Notified", settings.edge.notify_topic)
-            waiting.add_alarm_action(cloudwatch_actions.SnsAction(topic))
+        notify.tell(waiting, settings)
 
     def target(self) -> events.IRuleTarget:
         """The queue, as a rule's target; what EventBridge cannot deliver ends with the dead letters."""

@@ -21,6 +21,8 @@ STATELESS = frozenset(
     {
         "AWS::AutoScaling::AutoScalingGroup",
         "AWS::AutoScaling::LifecycleHook",
+        "AWS::AutoScaling::ScalingPolicy",
+        "AWS::AutoScaling::ScheduledAction",
         "AWS::CDK::Metadata",
         "AWS::CloudWatch::Alarm",
         "AWS::EC2::FlowLog",
@@ -37,6 +39,7 @@ STATELESS = frozenset(
         "AWS::IAM::InstanceProfile",
         "AWS::IAM::Policy",
         "AWS::IAM::Role",
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
         "AWS::Lambda::Function",
         "AWS::Lambda::Permission",
@@ -44,6 +47,7 @@ STATELESS = frozenset(
         "AWS::Logs::LogGroup",  # what happened to instances, never a request; kept for a limited time
         "AWS::SQS::Queue",  # events about instances, never a request
         "AWS::SQS::QueuePolicy",
+        "AWS::Scheduler::Schedule",  # its message names a peak of drawbridge.toml
     }
 )
 
