@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from core_agent.wireguard.conf import MARK
 from tests.agent.walk.machine import Machine
-from tests.agent.walk.proxy import RunningServer
+from tests.agent.walk.proxy import Proxy, RunningServer
 from tests.agent.walk.tunnel import OPERATORS_KEY
 
 _STRANGERS_KEY = "c3RyYW5nZXItc3RyYW5nZXItc3RyYW5nZXItc3RyYTA="
@@ -91,6 +91,27 @@ SERVER_DRIFTS: Mapping[str, Callable[[Machine, str], None]] = MappingProxyType(
         "a server's check is stopped": _set(checking=False),
         "a server gets another address": _set(address="10.100.0.6"),
         "a stranger is added beside a server": _double,
+    }
+)
+
+
+def _let_the_edge_open(proxy: Proxy, _: str) -> None:
+    proxy.variables["edge_closed"] = 1 - proxy.variables["edge_closed"]
+
+
+def _keep_slots_free(proxy: Proxy, _: str) -> None:
+    proxy.variables["reserve_1"] += 3
+
+
+def _take_slots(proxy: Proxy, name: str) -> None:
+    proxy.servers[name].maxconn = 2
+
+
+CORE_DRIFTS: Mapping[str, Callable[[Proxy, str], None]] = MappingProxyType(
+    {
+        "the edge is closed or opened": _let_the_edge_open,
+        "slots of the core's are kept free": _keep_slots_free,
+        "the core's slots are changed": _take_slots,
     }
 )
 

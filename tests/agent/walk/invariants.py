@@ -5,16 +5,17 @@ It reads records, effects and the modelled core, and must not use the agent's ow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from core_agent.contract.messages import Hold, Lifecycle, Phase
 from core_agent.contract.names import GroupName, InstanceId
-from core_agent.roll import Node
+from core_agent.roll import Burst, Node
 from settings import Settings
 from tests.agent.walk.machine import Effect, Machine
-from tests.agent.walk.proxy import RunningServer, servers_in
+from tests.agent.walk.proxy import RunningServer, servers_in, variables_in
 from tests.agent.walk.told import Told
 from tests.agent.walk.tunnel import CORE_KEY, OPERATORS_KEY, peers_in
 
@@ -33,7 +34,8 @@ class Scene:
 
     ``died``: the agent was cut off in it. ``settled``: nothing but the agent has touched the core since a look of its
     that went through, so that the core must be as the records say. ``by_hand``: servers that somebody else touched
-    since, and ``TUNNEL``. ``released``: who had an address last, and when it was let go.
+    since, and ``TUNNEL``. ``capacity``: slots that an operator set, by core server. ``opened``: when a server was opened
+    last, by name. ``released``: who had an address last, and when it was let go.
     """
 
     settings: Settings
@@ -44,7 +46,9 @@ class Scene:
     nodes: Mapping[InstanceId, Node]
     generations_before: Mapping[GroupName, int]
     generations: Mapping[GroupName, int]
-    level: int
+    burst: Burst
+    capacity: Mapping[str, int]
+    opened: Mapping[str, float]
     effects: Sequence[Effect]
     died: bool
     settled: bool
@@ -226,13 +230,21 @@ def _gone_as_seen(scene: Scene) -> Iterator[str]:
 
 
 def _own_things(scene: Scene) -> Iterator[str]:
-    """The operator's own peer and the core's own servers stay as they are, running and filed."""
+    """The operator's own peer and the core's own servers stay as they are, running and filed, but for their slots."""
     if scene.machine.tunnel.up and scene.machine.tunnel.peers[OPERATORS_KEY].addresses != ("192.168.77.2/32",):
         yield "the operator's peer changed"
     if peers_in(scene.machine.conf)[OPERATORS_KEY].addresses != ("192.168.77.2/32",):
         yield "the operator's section of wg0.conf changed"
-    touched = [str(effect) for effect in scene.effects if not effect.name.startswith("i-") and _is_servers(effect)]
-    yield from touched
+    slots = {name: str(number) for name, number in slots_of(scene).items()}
+    for effect in scene.effects:
+        resized = effect.what == "measure" and effect.detail == slots.get(effect.name)
+        if not effect.name.startswith("i-") and _is_servers(effect) and not resized:
+            yield str(effect)
+
+
+def slots_of(scene: Scene) -> dict[str, int]:
+    """Return the slots that each of the core's own servers should have."""
+    return {str(one.name): scene.capacity.get(one.name, one.maxconn) for one in scene.settings.core.servers}
 
 
 def _is_servers(effect: Effect) -> bool:
@@ -262,13 +274,29 @@ def differences(scene: Scene) -> Iterator[str]:
     filed = {key: peer.addresses for key, peer in peers_in(scene.machine.conf).items() if key != OPERATORS_KEY}
     if filed != peers:
         yield f"wg0.conf: wanted {peers}, found {filed}"
+    yield from _core_differences(scene)
     yield from _server_differences(scene, {node.instance: node for node in programmed if not node.removing})
+
+
+def _core_differences(scene: Scene) -> Iterator[str]:
+    kept = (100 - scene.burst.core_percent) / 100
+    slots = slots_of(scene)
+    variables = {"edge_closed": int(scene.burst.level_percent == 0)}
+    variables |= {f"reserve_{number}": int(count * kept) for number, count in enumerate(slots.values(), start=1)}
+    if scene.machine.proxy.variables != variables:
+        yield f"variables: wanted {variables}, found {scene.machine.proxy.variables}"
+    if (said := variables_in(scene.machine.cfg)) != variables:
+        yield f"haproxy.cfg: wanted {variables}, found {said}"
+    for where, servers in (("running", scene.machine.proxy.servers), ("filed", servers_in(scene.machine.cfg))):
+        found = {name: servers[name].maxconn for name in slots if name in servers}
+        if found != slots:
+            yield f"slots, {where}: wanted {slots}, found {found}"
 
 
 def _server_differences(scene: Scene, wanted: Mapping[InstanceId, Node]) -> Iterator[str]:
     burst, running, filed = scene.settings.burst, scene.machine.proxy.servers, servers_in(scene.machine.cfg)
     core = {server.name for server in scene.settings.core.servers}
-    share = scene.level / 100
+    share = (scene.burst.level_percent or 100) / 100
     measure = (min(256, max(1, round(burst.weight * share))), max(1, round(burst.maxconn * share)))
     if filed.keys() - core != set(wanted):
         yield f"haproxy.cfg: wanted {sorted(wanted)}, found {sorted(filed.keys() - core)}"
@@ -278,10 +306,15 @@ def _server_differences(scene: Scene, wanted: Mapping[InstanceId, Node]) -> Iter
     for name in wanted.keys() - running.keys():
         yield f"server {name}: wanted one for {wanted[name]}, found none"
     for name in wanted.keys() & running.keys():
-        mode = wanted_mode(wanted[name], scene.level)
+        mode = wanted_mode(wanted[name])
         place = (wanted[name].address, *measure)
         if not _cannot_go_yet(running[name]):
-            yield from _running_differences(running[name], mode, place)
+            weights = {max(1, round(measure[0] * quarter / 4)) for quarter in range(1, 5)}
+            ramps = scene.now - scene.opened.get(name, -math.inf) < burst.ramp_s and not scene.machine.proxy.queue
+            known = running[name]
+            if ramps and known.weight in weights:
+                known = replace(known, weight=measure[0])
+            yield from _running_differences(known, mode, place)
         said = filed.get(name)
         if said is not None and (said.address, said.weight, said.maxconn) != place:
             yield f"haproxy.cfg: wanted {name} at {place}, found {said}"
@@ -305,12 +338,12 @@ def _running_differences(server: RunningServer, mode: str, place: tuple[object, 
         yield f"server {server.name}: wanted its health check running, found {server}"
 
 
-def wanted_mode(node: Node, level: int) -> str:
+def wanted_mode(node: Node) -> str:
     """Return how open the server of ``node`` should be."""
     if node.phase is Phase.ENROLLED:
         return "maint"
     serves = node.lifecycle in (Lifecycle.JOINING, Lifecycle.SERVING)
-    return "ready" if node.phase is Phase.ACTIVE and serves and node.hold is Hold.NONE and level else "drain"
+    return "ready" if node.phase is Phase.ACTIVE and serves and node.hold is Hold.NONE else "drain"
 
 
 RULES: tuple[Rule, ...] = (

@@ -31,7 +31,7 @@ class CutError(Exception):
 class Effect:
     """One thing that the agent did, and how the core stood right before it.
 
-    ``what`` is ``commit``, ``file``, ``put peer``, ``take peer`` or the verb of a runtime command; ``name`` the file,
+    ``what`` is ``commit``, ``file``, ``put peer``, ``take peer``, ``steer`` (a variable) or the verb of a runtime command; ``name`` the file,
     the key or the server; ``detail`` the rest of the words.
     """
 
@@ -86,7 +86,8 @@ class Machine:
             f"server {s.name} {s.address} {s.mode} weight {s.weight} maxconn {s.maxconn} checked {s.checking}"
             for _, s in sorted(self.proxy.servers.items())
         ]
-        return "\n".join([*peers, *servers, self.conf, self.cfg])
+        variables = [f"{name} {value}" for name, value in sorted(self.proxy.variables.items())]
+        return "\n".join([*peers, *servers, *variables, self.conf, self.cfg])
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -112,7 +113,7 @@ class Machine:
             def run(self, lines: Sequence[str]) -> list[str]:
                 if not machine.proxy.up:
                     raise RuntimeApiError("talking to HAProxy", lines[0], "Broken pipe")
-                return [machine.proxy.answer(line) for line in lines]
+                return machine.proxy.answer_all(lines)
 
         with (
             patch.object(wireguard_apply, "run", self._run),
@@ -168,6 +169,9 @@ class Machine:
 
     def _before_line(self, line: str) -> None:
         words = line.split()
+        if words[1] == "var":
+            self._note("steer", words[2].removeprefix("proc."), words[3])
+            return
         where = next(word for word in words if "/" in word)
         verb = words[0] if words[0] != "set" else "state" if "state" in words else "measure"
         self._note(verb, where.split("/")[1], line.partition(where)[2].strip())

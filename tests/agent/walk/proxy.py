@@ -7,7 +7,7 @@ unchecked; maintenance pauses the check; only one in maintenance without connect
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _STATE_HEADER = (
@@ -17,6 +17,7 @@ _STATE_HEADER = (
 )
 _STAT_HEADER = "# pxname,svname,qcur,scur,slim,status,weight,check_status,req_tot"
 _ADMIN = {"ready": 0x00, "maint": 0x01, "drain": 0x08}
+_VARIABLE_LINE = re.compile(r"^    set-var proc\.(\w+) int\((\d+)\)$", re.MULTILINE)
 _SERVER_LINE = re.compile(r"^    server (\S+) (\S+?):(\d+) (.*)$", re.MULTILINE)
 
 
@@ -51,21 +52,32 @@ class RunningServer:
 
 
 class Proxy:
-    """The process with its one backend; ``servers`` by name. ``before`` is called ahead of every change."""
+    """The process with its one backend; ``servers`` by name. ``before`` is called ahead of every change.
+
+    ``variables`` are its process-wide ones; ``queue`` requests wait for a slot.
+    """
 
     def __init__(self, before: Callable[[str], None]) -> None:
         self.up = False
         self.servers: dict[str, RunningServer] = {}
+        self.variables: dict[str, int] = {}
+        self.queue = 0
+        self._experimental = False
         self._before = before
 
     def start(self, cfg: str) -> None:
         """Start from ``cfg``: all that was said at run time is forgotten; without a backend it ends."""
-        self.servers = servers_in(cfg)
+        self.servers, self.variables = servers_in(cfg), variables_in(cfg)
         self.up = bool(self.servers)
 
     def stop(self) -> None:
         """End."""
-        self.servers, self.up = {}, False
+        self.servers, self.variables, self.up = {}, {}, False
+
+    def answer_all(self, lines: Sequence[str]) -> list[str]:
+        """Return the answers to the lines of one session."""
+        self._experimental = False
+        return [self.answer(line) for line in lines]
 
     def answer(self, line: str) -> str:
         """Return the answer to one line of the runtime API; a line that it does not know is a broken test."""
@@ -75,6 +87,18 @@ class Proxy:
                 return self._state()
             case ["show", "stat", _, kind, number]:
                 return self._stat(int(kind), int(number))
+            case ["experimental-mode", "on"]:
+                self._experimental = True
+                return ""
+            case ["get", "var", name]:
+                value = self.variables.get(name.removeprefix("proc."))
+                return "Variable not found." if value is None else f"{name}: type=sint value=<{value}>"
+            case ["set", "var", name, value]:
+                if not self._experimental:
+                    return "This command is restricted to experimental mode only."
+                self._before(line)
+                self.variables[name.removeprefix("proc.")] = int(value.removeprefix("int(").removesuffix(")"))
+                return ""
             case ["add", "server", where, address, *options]:
                 self._before(line)
                 return self._add(where, address, options)
@@ -141,7 +165,7 @@ class Proxy:
                 for s in self.servers.values()
                 if number in (-1, s.id)
             ]
-        rows += ["web_nodes,BACKEND,0,0,800,UP,1,,7"] if kind & 2 else []
+        rows += [f"web_nodes,BACKEND,{self.queue},0,800,UP,1,,7"] if kind & 2 else []
         return "\n".join([_STAT_HEADER, *rows])
 
 
@@ -163,6 +187,11 @@ def _declared(name: str, address: str, options: str) -> RunningServer:
         weight=int(weight[1]),
         maxconn=int(maxconn[1]),
     )
+
+
+def variables_in(cfg: str) -> dict[str, int]:
+    """Return the variables that ``cfg`` starts with."""
+    return {name: int(value) for name, value in _VARIABLE_LINE.findall(cfg)}
 
 
 def servers_in(cfg: str) -> dict[str, RunningServer]:

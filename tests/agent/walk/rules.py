@@ -20,11 +20,12 @@ from core_agent.contract.messages import (
     HoldNode,
     Lifecycle,
     SetBurst,
+    SetCapacity,
     SyncFleet,
 )
-from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason, ServerName
 from tests.agent.walk.cloud import GROUPS, INSTANCES
-from tests.agent.walk.drift import FILE_EDITS, PEER_DRIFTS, SERVER_DRIFTS
+from tests.agent.walk.drift import CORE_DRIFTS, FILE_EDITS, PEER_DRIFTS, SERVER_DRIFTS
 from tests.agent.walk.ending import end_quietly
 from tests.agent.walk.invariants import TUNNEL
 from tests.agent.walk.networks import NETWORKS
@@ -235,11 +236,25 @@ class Walk(RuleBasedStateMachine):
         note(f"an operator holds {instance}: {hold}")
         self.stage.tell(HoldNode(instance=instance, hold=hold, reason=_REASON))
 
-    @rule(level=st.sampled_from([0, 1, 25, 100]))
-    def an_alarm_sets_the_level(self, level: int) -> None:
-        """From closed to everything."""
-        note(f"the level is set to {level} %")
-        self.stage.tell(SetBurst(level_percent=level, reason=_REASON))
+    @rule(level=st.sampled_from([0, 1, 25, 100]), core=st.sampled_from([1, 60, 100]))
+    def an_alarm_sets_the_level(self, level: int, core: int) -> None:
+        """From closed to everything, from a core that keeps its slots to one that hardly uses them."""
+        note(f"the level is set to {level} %, the core's share to {core} %")
+        self.stage.tell(SetBurst(level_percent=level, reason=_REASON, core_percent=core))
+
+    @rule(slots=st.sampled_from([None, 1, 60]))
+    def an_operator_sets_the_cores_slots(self, slots: int | None) -> None:
+        """Or takes that back."""
+        name = self.stage.settings.core.servers[0].name
+        note(f"{name} has {'its configured' if slots is None else slots} slots")
+        self.stage.tell(SetCapacity(server=ServerName(name), slots=slots, reason=_REASON))
+
+    @rule(queue=st.sampled_from([0, 0, 7]))
+    def requests_wait_or_not(self, queue: int) -> None:
+        """A queue stands; the agent sees it when it looks."""
+        note(f"{queue} requests wait")
+        self.stage.machine.proxy.queue = queue
+        self.stage.look()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -271,12 +286,18 @@ class Walk(RuleBasedStateMachine):
             self.stage.by_hand.add(TUNNEL)
             self.stage.drifted(f"by hand: {drift} ({which})")
 
-    @rule(drift=st.sampled_from(sorted(SERVER_DRIFTS)), which=st.integers(0, 7))
+    @rule(drift=st.sampled_from(sorted([*SERVER_DRIFTS, *CORE_DRIFTS])), which=st.integers(0, 7))
     def a_server_is_changed_by_hand(self, drift: str, which: int) -> None:
         """At HAProxy's socket, behind the agent's back."""
         core = {server.name for server in self.stage.settings.core.servers}
-        names = [name for name in self.stage.machine.proxy.servers if name not in core]
-        if names and self.stage.machine.proxy.up:
+        proxy = self.stage.machine.proxy
+        if drift in CORE_DRIFTS and proxy.up:
+            CORE_DRIFTS[drift](proxy, min(core))
+            self.stage.by_hand |= core
+            self.stage.drifted(f"by hand: {drift}")
+            return
+        names = [name for name in proxy.servers if name not in core]
+        if names and proxy.up and drift in SERVER_DRIFTS:
             name = names[which % len(names)]
             SERVER_DRIFTS[drift](self.stage.machine, name)
             self.stage.by_hand.add(name)

@@ -19,7 +19,6 @@ from core_agent.contract.messages import (
     HoldNode,
     Phase,
     Seats,
-    SetBurst,
     SyncFleet,
     TunnelReport,
 )
@@ -54,6 +53,7 @@ class Stage:
         self.broken = self.settled = False
         self._unrepaired = 0
         self._released: dict[str, tuple[InstanceId, float]] = {}
+        self._opened: dict[str, float] = {}
         self._missing: dict[GroupName, tuple[InstanceId, ...]] = {}
         self._stack = ExitStack()
         folder = Path(tempfile.mkdtemp(prefix="walk-", dir=_MEMORY if _MEMORY.is_dir() else None))
@@ -215,8 +215,6 @@ class Stage:
                 node = state.nodes[instance]
                 agreed = (node.public_key, f"{node.address}/32") == (public_key, answer.address)
                 self.demand(agreed, f"{instance} was let in with {public_key} as {answer.address}, on record is {node}")
-            case SetBurst():
-                self.told.level = min(self.told.level, command.level_percent)
             case _:
                 pass
 
@@ -227,6 +225,9 @@ class Stage:
             left = former.phase is not Phase.GONE and (after is None or after.phase is Phase.GONE)
             if former.address is not None and left:
                 self._released[former.address] = (instance, self.life.now)
+        for effect in self.machine.effects:
+            if (effect.what, effect.detail) == ("state", "state ready"):
+                self._opened[effect.name] = self.life.now
         scene = Scene(
             settings=self.settings,
             machine=self.machine,
@@ -236,7 +237,9 @@ class Stage:
             nodes=nodes,
             generations_before=generations,
             generations=dict(self.life.state.generations),
-            level=self.life.state.burst.level_percent,
+            burst=self.life.state.burst,
+            capacity={str(name): one.slots for name, one in self.life.state.capacity.items()},
+            opened=dict(self._opened),
             effects=tuple(self.machine.effects),
             died=died,
             settled=self.settled,
@@ -248,7 +251,6 @@ class Stage:
         except Violation:
             self.broken = True
             raise
-        self.told.level = self.life.state.burst.level_percent
         for instance in [i for i in self.told.holds if i not in nodes]:
             del self.told.holds[instance]
 

@@ -22,7 +22,6 @@ class Told:
     lifecycles: dict[InstanceId, Lifecycle] = field(default_factory=dict)
     holds: dict[InstanceId, Hold] = field(default_factory=dict)
     rested: set[InstanceId] = field(default_factory=set)
-    level: int = 100
 
     def sync(self, command: SyncFleet, before: Mapping[InstanceId, Node]) -> None:
         """Take note of a sync that was applied; ``before`` are the records as they were."""
@@ -54,7 +53,6 @@ class Told:
         return (
             instance in self.leave
             or instance in self.rested
-            or self.level == 0
             or self.holds.get(instance, Hold.NONE) is not Hold.NONE
             or self.lifecycles.get(instance) is Lifecycle.RESTING
         )
