@@ -34,8 +34,8 @@ class Scene:
 
     ``died``: the agent was cut off in it. ``settled``: nothing but the agent has touched the core since a look of its
     that went through, so that the core must be as the records say. ``by_hand``: servers that somebody else touched
-    since, and ``TUNNEL``. ``capacity``: slots that an operator set, by core server. ``opened``: when a server was opened
-    last, by name. ``released``: who had an address last, and when it was let go.
+    since, and ``TUNNEL``. ``capacity``: slots that an operator set, by core server. ``opened``: when a server was
+    opened last, by name. ``released``: who had an address last, and when it was let go.
     """
 
     settings: Settings

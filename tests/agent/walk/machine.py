@@ -31,8 +31,8 @@ class CutError(Exception):
 class Effect:
     """One thing that the agent did, and how the core stood right before it.
 
-    ``what`` is ``commit``, ``file``, ``put peer``, ``take peer``, ``steer`` (a variable) or the verb of a runtime command; ``name`` the file,
-    the key or the server; ``detail`` the rest of the words.
+    ``what`` is ``commit``, ``file``, ``put peer``, ``take peer``, ``steer`` for a variable, or the verb of a runtime
+    command; ``name`` the file, the key, the variable or the server; ``detail`` the rest of the words.
     """
 
     what: str

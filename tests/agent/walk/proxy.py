@@ -87,18 +87,8 @@ class Proxy:
                 return self._state()
             case ["show", "stat", _, kind, number]:
                 return self._stat(int(kind), int(number))
-            case ["experimental-mode", "on"]:
-                self._experimental = True
-                return ""
-            case ["get", "var", name]:
-                value = self.variables.get(name.removeprefix("proc."))
-                return "Variable not found." if value is None else f"{name}: type=sint value=<{value}>"
-            case ["set", "var", name, value]:
-                if not self._experimental:
-                    return "This command is restricted to experimental mode only."
-                self._before(line)
-                self.variables[name.removeprefix("proc.")] = int(value.removeprefix("int(").removesuffix(")"))
-                return ""
+            case ["experimental-mode", "on"] | [_, "var", *_]:
+                return self._steer(words, line)
             case ["add", "server", where, address, *options]:
                 self._before(line)
                 return self._add(where, address, options)
@@ -113,6 +103,22 @@ class Proxy:
             return "No such server."
         self._before(line)
         return self._change(server, words[0], rest)
+
+    def _steer(self, words: list[str], line: str) -> str:
+        name = words[2].removeprefix("proc.") if len(words) > 2 else ""
+        match words:
+            case ["get", _, _] if name in self.variables:
+                return f"proc.{name}: type=sint value=<{self.variables[name]}>"
+            case ["get", *_]:
+                return "Variable not found."
+            case ["set", _, _, value] if self._experimental:
+                self._before(line)
+                self.variables[name] = int(value.removeprefix("int(").removesuffix(")"))
+                return ""
+            case ["set", *_]:
+                return "This command is restricted to experimental mode only."
+        self._experimental = True
+        return ""
 
     def _add(self, where: str, address: str, options: list[str]) -> str:
         server = _declared(where.split("/")[1], address, " ".join(options))
