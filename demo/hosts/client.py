@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,11 @@ _FINISH_S = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the load generator counted in one second, or, as the summary, in all; latencies in milliseconds."""
+    """What the load generator counted in one second, or, as the summary, in all; latencies in milliseconds.
+
+    ``at``, when the second ended, and ``first_answers``, when a server answered for the first time ever, are moments of
+    this machine's monotonic clock.
+    """
 
     sent: int
     ok: int
@@ -37,6 +41,8 @@ class Reading:
     rate: float = 0.0
     in_flight: int = 0
     second: int = 0
+    at: float = 0.0
+    first_answers: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Reading:
@@ -89,6 +95,14 @@ class LoadClient:
     def set_rate(self, rate: float) -> None:
         """Send ``rate`` requests per second from now on."""
         self._tell(f"rate {rate}\n")
+
+    def ramp(self, rate: float, *, seconds: float) -> None:
+        """Go steadily from the present rate to ``rate`` requests per second within ``seconds``, and stay there."""
+        self._tell(f"ramp {rate} {seconds}\n")
+
+    def volley(self, count: int) -> None:
+        """Send ``count`` requests at once, beside the rate."""
+        self._tell(f"volley {count}\n")
 
     def finish(self) -> Reading:
         """Send nothing more, wait for every answer, and return the counts of the whole run."""

@@ -1,7 +1,9 @@
 """The load generator's command line: knows how to send what is due and print what became of it.
 
 It must not know what it measures. One JSON line per second, then one with ``"summary": true``. On its standard input
-it takes ``rate N`` and ``stop``; anything else is answered on standard error and changes nothing.
+it takes ``rate N``, ``ramp N SECONDS``, ``volley N`` (so many at once, beside the rate) and ``stop``; anything else is
+answered on standard error and changes nothing. Moments in its output are this machine's CLOCK_MONOTONIC, which all its
+processes share.
 
     python -m demo.load --url http://192.0.2.1/ --rate 100 --seconds 60
 """
@@ -47,6 +49,7 @@ class Load:
         self._pace = Pace(steps, start=self._start)
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._first_answers: dict[str, float] = {}  # of servers that had not answered before this second
 
     @property
     def total(self) -> Tally:
@@ -67,7 +70,7 @@ class Load:
             await asyncio.wait(self._tasks, timeout=TICK_S)
             second = self._report(second)
         self._client.close()
-        self._print(second, self._ledger.close_second())
+        self._print(second)
         summary = {"summary": True, "seconds": round(self._clock() - self._start, 3), **self.total.document()}
         print(json.dumps(summary | {"histogram_ms": self.total.histogram()}), file=self._output, flush=True)
 
@@ -76,10 +79,16 @@ class Load:
         words = line.split()
         if words[:1] == ["rate"] and len(words) == 2:
             self._send(self._pace.set_rate(parse_rate(words[1]), now=self._clock()))
+        elif words[:1] == ["ramp"] and len(words) == 3:
+            rate, seconds = parse_rate(words[1]), parse_seconds(words[2])
+            self._send(self._pace.ramp_to(rate, seconds=seconds, now=self._clock()))
+        elif words[:1] == ["volley"] and len(words) == 2:
+            self._send([self._clock()] * int(parse_rate(words[1])))
         elif words == ["stop"]:
             self._stopped = True
         elif words:
-            raise ValueError(f"wanted `rate N` or `stop`, found {line.strip()!r}")
+            wanted = "`rate N`, `ramp N SECONDS`, `volley N` or `stop`"
+            raise ValueError(f"wanted {wanted}, found {line.strip()!r}")
 
     def _send(self, due: list[float]) -> None:
         if self._stopped:
@@ -101,17 +110,29 @@ class Load:
         except Exception as error:  # noqa: BLE001 -- a request must never drop out of the count, whatever went wrong
             self._ledger.fail(type(error).__name__)
         else:
-            self._ledger.succeed(server, (self._clock() - due) * 1000)
+            now = self._clock()
+            if server not in self._ledger.total.servers:
+                self._first_answers[server] = round(now, 3)
+            self._ledger.succeed(server, (now - due) * 1000)
 
     def _report(self, second: int) -> int:
         """Print the second if it is over; return the number of the current one."""
         while self._clock() >= self._start + second:
-            self._print(second, self._ledger.close_second())
+            self._print(second)
             second += 1
         return second
 
-    def _print(self, second: int, tally: Tally) -> None:
-        line = {"second": second, "rate": self._pace.rate, "in_flight": self._ledger.in_flight, **tally.document()}
+    def _print(self, second: int) -> None:
+        """Print the counts since the last line, and begin anew."""
+        line = {
+            "second": second,
+            "at": round(self._clock(), 3),
+            "rate": round(self._pace.rate, 3),
+            "in_flight": self._ledger.in_flight,
+            "first_answers": self._first_answers,
+            **self._ledger.close_second().document(),
+        }
+        self._first_answers = {}
         print(json.dumps(line), file=self._output, flush=True)
 
 

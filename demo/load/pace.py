@@ -5,11 +5,13 @@ The load is open-loop: a request is due when its time has come, whether or not e
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 MAX_RATE = 5_000
 MAX_SECONDS = 3_600
+STAIR_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,16 @@ def parse_schedule(text: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def ramp(*, start: float, to: float, seconds: float) -> tuple[Step, ...]:
+    """Return a steady rise or fall from rate ``start`` to ``to``, as stairs of about ``STAIR_S``.
+
+    Each stair has the rate of its middle, so as many requests are due as on the straight line.
+    """
+    count = max(1, round(seconds / STAIR_S))
+    slope = (to - start) / count
+    return tuple(Step(seconds=seconds / count, rate=start + slope * (stair + 0.5)) for stair in range(count))
+
+
 def parse_rate(text: str) -> float:
     """Return ``text`` as requests per second; raises ``ValueError``."""
     return _number(text, "a rate", MAX_RATE)
@@ -60,16 +72,18 @@ def _number(text: str, what: str, most: float) -> float:
     return number
 
 
+def _changes(steps: tuple[Step, ...], start: float) -> list[tuple[float, float]]:
+    """Return when each of ``steps`` begins, with its rate."""
+    begins = itertools.accumulate((step.seconds for step in steps), initial=start)
+    return [(moment, step.rate) for moment, step in zip(begins, steps, strict=False)]
+
+
 class Pace:
     """Yields the due times of requests; the rate may change at any moment and nothing is lost or doubled by it."""
 
     def __init__(self, steps: tuple[Step, ...], *, start: float) -> None:
         self.end = start + sum(step.seconds for step in steps)
-        self._changes = []
-        moment = start
-        for step in steps:
-            self._changes.append((moment, step.rate))
-            moment += step.seconds
+        self._changes = _changes(steps, start)
         self._rate = 0.0
         self._owed = 0.0  # the part of a request that has become due, 0 to 1
         self._counted_to = start
@@ -84,6 +98,13 @@ class Pace:
         due = self.due(now=now)
         self._changes.clear()
         self._rate = rate
+        return due
+
+    def ramp_to(self, rate: float, *, seconds: float, now: float) -> list[float]:
+        """Go from the present rate to ``rate`` within ``seconds`` from ``now``, and stay there; returns as ``due``."""
+        due = self.due(now=now)
+        stairs = ramp(start=self._rate, to=rate, seconds=seconds)
+        self._changes = [*_changes(stairs, now), (now + seconds, rate)]
         return due
 
     def due(self, *, now: float) -> list[float]:

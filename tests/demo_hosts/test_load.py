@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -205,6 +206,47 @@ def test_what_is_sent_follows_the_rate(servers: list[Scripted]) -> None:
     assert (summary["sent"], summary["ok"], summary["seconds"]) == (70, 70, 4)
 
 
+def test_a_ramp_and_a_volley_are_sent_whole(servers: list[Scripted]) -> None:
+    """A ramp sends what its straight line owes and keeps its last rate; a volley comes beside the rate, at once."""
+    servers.append(Scripted(OK))
+    clock, output = Clock(), io.StringIO()
+
+    async def follow() -> None:
+        client = Client(Target.parse(servers[0].url), keep=True, timeout_s=60)
+        load = Load(client, (Step(seconds=30, rate=0),), max_in_flight=100, output=output, clock=clock)
+        running = asyncio.create_task(load.run())
+        load.obey("ramp 40 2")
+        for second, sent in enumerate([10, 40, 80, 100], start=1):
+            if second == 4:
+                load.obey("rate 0")
+                load.obey("volley 20")
+            clock.now += 1
+            while load.total.ok < sent or len(output.getvalue().splitlines()) < second:  # noqa: ASYNC110 -- a load tells nobody
+                await asyncio.sleep(0.001)
+        load.obey("stop")
+        await running
+
+    asyncio.run(follow())
+    lines = list(map(json.loads, output.getvalue().splitlines()))[:4]
+    assert [(line["rate"], line["sent"], line["at"]) for line in lines] == [
+        (22.5, 10, 1001),  # the stair after the middle
+        (40, 30, 1002),
+        (40, 40, 1003),
+        (0, 20, 1004),
+    ]
+
+
+def test_a_servers_first_answer_is_told_once(servers: list[Scripted]) -> None:
+    """The moment of a server's first answer ever stands in its second's line, by this machine's monotonic clock."""
+    servers.append(Scripted(*[OK] * 50, *[FROM_B] * 50))
+    before = time.monotonic()
+    seconds, _ = run("--url", servers[0].url, "--rate", "50", "--seconds", "2")
+    told = [(name, moment) for second in seconds for name, moment in second["first_answers"].items()]
+    (a, first_a), (b, first_b) = told
+    assert (a, b) == ("a", "b")
+    assert before < first_a < first_b - 0.5 < first_b < time.monotonic()
+
+
 def test_rate_changes_and_stops_on_command(servers: list[Scripted]) -> None:
     """`rate` and `stop` arriving in one piece are obeyed in order, and what is no command changes nothing."""
     servers.append(Scripted(OK))
@@ -227,7 +269,7 @@ def test_rate_changes_and_stops_on_command(servers: list[Scripted]) -> None:
     assert summary["sent"] == summary["ok"] == servers[0].requests
     assert summary["sent"] <= 60 * (summary["seconds"] - 1)
     assert errors.splitlines() == [
-        "wanted `rate N` or `stop`, found 'hurry'",
+        "wanted `rate N`, `ramp N SECONDS`, `volley N` or `stop`, found 'hurry'",
         "wanted a rate from 0 to 5000, found '999999'",
     ]
 
@@ -287,6 +329,19 @@ def test_pace_change_neither_loses_nor_doubles() -> None:
     assert pace.due(now=1.0) == pytest.approx([0.55, 0.65, 0.75, 0.85, 0.95])
     assert pace.set_rate(0, now=1.0) == []
     assert pace.due(now=50) == []
+
+
+@pytest.mark.parametrize("ticks", [1, 7, 1000])
+def test_pace_climbs_a_ramp_however_often_it_is_asked(ticks: int) -> None:
+    """A ramp owes its mean rate times its length, more in each part than in the one before, and then its end's rate."""
+    pace = Pace((Step(seconds=100, rate=10),), start=0)
+    due = pace.ramp_to(50, seconds=8, now=1)
+    due += [moment for tick in range(1, ticks + 1) for moment in pace.due(now=1 + 10 * tick / ticks)]
+    per_part = [sum(begin < moment <= begin + 2 for moment in due) for begin in (1, 3, 5, 7, 9)]
+    assert per_part == pytest.approx([30, 50, 70, 90, 100], abs=1)
+    assert len(due) == 10 + 8 * 30 + 2 * 50
+    assert due == sorted(due)
+    assert pace.rate == 50
 
 
 def test_percentiles_are_at_most_one_slot_too_high() -> None:
