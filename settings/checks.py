@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from settings.tables import Settings
 
+_PERIODS = (10, 30, 60)
+_MOST_PEAKS = 10
+
 
 def problems(settings: Settings) -> Iterator[str]:
     """Yield what is wrong as ``KEY: wanted …, found …``, the most telling first; nothing when all is well."""
@@ -46,10 +49,10 @@ def _metrics_port(settings: Settings) -> Iterator[str]:
     port, core_address = settings.tunnel.metrics_port, settings.tunnel.core_address
     if 0 < port < 1024:
         yield f"tunnel.metrics_port: wanted 0 for none, or 1024 to 65535, which the agent's user may have; found {port}"
-    address, _, bound = settings.frontend.bind.partition(":")
     taken = {settings.core.ssh_port: "core.ssh_port"}
-    if address in ("", "0.0.0.0", str(core_address)):  # noqa: S104  read, not bound
-        taken[int(bound)] = "frontend.bind"
+    for key, bind in (("frontend.bind", settings.frontend.bind), ("frontend.tls_bind", settings.frontend.tls_bind)):
+        if bind is not None and _meet(bind, f"{core_address}:{port}"):
+            taken[port] = key
     taken |= {s.port: f"core.servers: {s.name}" for s in settings.core.servers if s.address == core_address}
     if port in taken:
         yield f"tunnel.metrics_port: wanted a port of its own, found {port}, which is taken by {taken[port]}"
@@ -95,15 +98,93 @@ def _application(settings: Settings) -> Iterator[str]:
 
 
 def _burst(settings: Settings) -> Iterator[str]:
-    calm, alarm = settings.burst.calm_percent, settings.burst.alarm_percent
-    if calm > alarm:
-        yield f"burst.calm_percent: wanted at most alarm_percent ({alarm}), found {calm}"
+    burst = settings.burst
+    if burst.calm_percent > burst.alarm_percent:
+        yield f"burst.calm_percent: wanted at most alarm_percent ({burst.alarm_percent}), found {burst.calm_percent}"
+    if burst.period_s not in _PERIODS:
+        yield f"burst.period_s: wanted 10, 30 or 60, the periods that CloudWatch's alarms have, found {burst.period_s}"
+    if burst.queue_low_ms >= burst.queue_high_ms:
+        yield f"burst.queue_low_ms: wanted less than queue_high_ms ({burst.queue_high_ms}), found {burst.queue_low_ms}"
+
+
+def _thresholds(settings: Settings) -> Iterator[str]:
+    """A group that the low threshold made smaller must not reach the high one by that alone, or it flaps."""
+    burst = settings.burst
+    high, low, node = burst.saturation_high_percent, burst.saturation_low_percent, burst.maxconn
+    core = sum(server.maxconn for server in settings.core.servers)
+    if low * (core + node) >= high * core:
+        yield (
+            f"burst.saturation_low_percent: wanted less than {high * core / (core + node):.4g}, or the last node's "
+            f"leaving brings saturation_high_percent ({high}) back: its {node} slots go and the core's {core} stay; "
+            f"found {low}. Lower it, or use smaller nodes (maxconn)"
+        )
+    if 4 * low >= 3 * high:
+        yield (
+            f"burst.saturation_low_percent: wanted less than {0.75 * high:.4g}, three quarters of "
+            f"saturation_high_percent ({high}), for a quarter of the nodes leaves at a time; found {low}. Lower it"
+        )
+
+
+def _peaks(settings: Settings) -> Iterator[str]:
+    peaks, most = settings.peaks, settings.edge.max_capacity
+    if len(peaks) > _MOST_PEAKS:
+        yield (
+            f"peaks: wanted at most {_MOST_PEAKS}, because a function's environment holds 4 KB, found {len(peaks)}. "
+            "Give one peak several days"
+        )
+    for name in _doubled(peak.name for peak in peaks):
+        yield f"peaks: wanted different names, found {name} twice"
+    for peak in peaks:
+        if peak.min_capacity > most:
+            yield (
+                f"peaks: {peak.name}: wanted min_capacity at most edge.max_capacity ({most}), found {peak.min_capacity}"
+            )
+        if peak.start == peak.end:
+            yield f"peaks: {peak.name}: wanted an end apart from start, found {peak.end} for both"
+        if not peak.days:
+            yield f"peaks: {peak.name}: wanted at least one day, found none"
+        for day in _doubled(peak.days):
+            yield f"peaks: {peak.name}: wanted each day once, found {day} twice"
+    zones = sorted({peak.timezone for peak in peaks})
+    if len(zones) > 1:
+        yield (
+            "peaks: wanted one timezone for all, because what overlaps is told by one clock, found "
+            f"{' and '.join(zones)}. Write them all by the same one"
+        )
 
 
 def _drain(settings: Settings) -> Iterator[str]:
     drain, terminate = settings.edge.drain_deadline_s, settings.edge.terminate_timeout_s
     if drain >= terminate:
         yield f"edge.drain_deadline_s: wanted less than terminate_timeout_s ({terminate}), found {drain}"
+
+
+def _tls(settings: Settings) -> Iterator[str]:
+    frontend = settings.frontend
+    if frontend.tls_bind is not None and frontend.certificate is None:
+        yield "frontend.certificate: wanted the PEM file that frontend.tls_bind shows, found none"
+    if frontend.tls_bind is None and frontend.certificate is not None:
+        yield "frontend.tls_bind: wanted where frontend.certificate is shown, such as :443, found nothing"
+    if frontend.tls_bind is not None and _meet(frontend.bind, frontend.tls_bind):
+        yield f"frontend.tls_bind: wanted a place apart from frontend.bind ({frontend.bind}), found {frontend.tls_bind}"
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether both would listen on the same port of an address."""
+    (first, _, port), (second, _, other_port) = one.partition(":"), other.partition(":")
+    anywhere = {"", "0.0.0.0"}  # noqa: S104  read, not bound
+    return int(port) == int(other_port) and (first == second or first in anywhere or second in anywhere)
+
+
+def _proxies(settings: Settings) -> Iterator[str]:
+    frontend = settings.frontend
+    if frontend.accept_proxy and not frontend.trusted_proxies:
+        yield "frontend.trusted_proxies: wanted the proxies that frontend.accept_proxy is about, found none"
+    for network in frontend.trusted_proxies:
+        if network.prefixlen == 0:
+            yield f"frontend.trusted_proxies: wanted the proxies' networks, found {network}, which is everybody"
+    for network in _doubled(str(network) for network in frontend.trusted_proxies):
+        yield f"frontend.trusted_proxies: wanted each network once, found {network} twice"
 
 
 def _doubled(words: Iterable[str]) -> Iterator[str]:
@@ -119,5 +200,9 @@ _CHECKS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _notify_topic,
     _application,
     _burst,
+    _thresholds,
+    _peaks,
     _drain,
+    _tls,
+    _proxies,
 )

@@ -143,7 +143,7 @@ class Burst:
     alarm_percent: Annotated[int, Range(0, 100)] = 100
     ramp_s: Annotated[int, Range(0, 600)] = 10
     saturation_high_percent: Annotated[int, Range(1, 1000)] = 80
-    saturation_low_percent: Annotated[int, Range(0, 1000)] = 40
+    saturation_low_percent: Annotated[int, Range(0, 1000)] = 30
     queue_high_ms: Annotated[int, Range(1, 60_000)] = 100
     queue_low_ms: Annotated[int, Range(0, 60_000)] = 10
     period_s: Annotated[int, Range(10, 60)] = 60
