@@ -8,3 +8,8 @@ import time
 def now_ms() -> int:
     """Return the Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def wait_ms(duration_ms: int) -> None:
+    """Return after that many milliseconds; at once for none or fewer."""
+    time.sleep(max(0, duration_ms) / 1000)

@@ -6,7 +6,7 @@ An answer that is an error is raised, as ``CloudBusy`` or ``CloudRefused``; it i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
 _MACHINES_AT_ONCE = 100
 _MEMBERS_AT_ONCE = 50  # Auto Scaling takes no more
+_ALARMS_AT_ONCE = 100  # nor CloudWatch
 _UNKNOWN = "unknown"  # our word, beside those of EC2, for an instance that EC2 says does not exist
 _ENDED = frozenset({"shutting-down", "terminated", _UNKNOWN})
 _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b", re.ASCII)
@@ -145,13 +146,24 @@ class Cloud:
 
     # --- alarm, key, queues -----------------------------------------------------------------------------------------
 
-    def alarm(self, name: str) -> Alarm:
-        """Return the alarm as it stands now; raises ``CloudRefused`` when there is none of that name."""
-        with calling(f"asking for alarm {name}"):
-            found = self._cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-        if not found:
-            raise CloudRefused(f"asking for alarm {name}: wanted one alarm of that name, found none")
-        return Alarm(name=name, state=found[0]["StateValue"], reason=found[0].get("StateReason", ""))
+    def alarms(self, names: Sequence[str]) -> tuple[Alarm, ...]:
+        """Return the alarms of ``names``, at most 100, in their order, all as they stand at one moment.
+
+        Raises ``CloudRefused`` naming those that AWS does not have.
+        """
+        asked = ", ".join(names)
+        with calling(f"asking for alarms {asked}"):
+            answer = self._cloudwatch.describe_alarms(AlarmNames=list(names), MaxRecords=_ALARMS_AT_ONCE)
+        found = {one["AlarmName"]: one for one in answer["MetricAlarms"]}
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise CloudRefused(
+                f"asking for alarms {asked}: wanted metric alarms, found none named {', '.join(missing)}"
+            )
+        return tuple(
+            Alarm(name=name, state=found[name]["StateValue"], reason=found[name].get("StateReason", ""))
+            for name in names
+        )
 
     def private_key(self, parameter: str) -> str:
         """Return the SSH private key, decrypted; never in any log or error."""

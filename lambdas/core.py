@@ -44,8 +44,11 @@ class WarmCore:
     So a key that was replaced costs a warm container one more login, not its queue.
     """
 
-    def __init__(self, address: CoreAddress, private_key: Callable[[str], str]) -> None:
+    def __init__(
+        self, address: CoreAddress, private_key: Callable[[str], str], *, reply_timeout_s: float = _REPLY_TIMEOUT_S
+    ) -> None:
         self._address = address
+        self._reply_timeout_s = reply_timeout_s
         self._private_key = private_key
         self._client: CoreClient | None = None
 
@@ -73,6 +76,6 @@ class WarmCore:
             host_key=at.host_key,
             private_key=key,
             connect_timeout_s=_CONNECT_TIMEOUT_S,
-            reply_timeout_s=_REPLY_TIMEOUT_S,
+            reply_timeout_s=self._reply_timeout_s,
         )
         return self._client

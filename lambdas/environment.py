@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core_agent.contract.names import shown
+from core_agent.errors import ContractError
 from lambdas.errors import VariableError
 from lambdas.group import Group
+from lambdas.levels import LevelAlarms, Levels
+from lambdas.peaks import Peak
+from lambdas.peaks import read as read_peaks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +51,6 @@ class Queues:
     dead_letter: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BurstLevels:
-    """The alarm to ask, and the level of the edge in percent for each of its two meaningful states."""
-
-    alarm: str
-    calm_percent: int
-    alarm_percent: int
-
-
 def place(environ: Mapping[str, str]) -> Place:
     """Return what every function knows; raises ``VariableError`` naming the variable."""
     return Place(
@@ -85,13 +80,31 @@ def queues(environ: Mapping[str, str]) -> Queues:
     )
 
 
-def burst_levels(environ: Mapping[str, str]) -> BurstLevels:
-    """Return what the ``burst`` function sets; raises ``VariableError`` naming the variable."""
-    return BurstLevels(
-        alarm=_text(environ, "DRAWBRIDGE_ALARM_NAME"),
+def levels(environ: Mapping[str, str]) -> Levels:
+    """Return what the ``burst`` function chooses between; raises ``VariableError`` naming the variable."""
+    return Levels(
+        alarms=LevelAlarms(
+            saturated=_text(environ, "DRAWBRIDGE_ALARM_SATURATED"),
+            calm=_text(environ, "DRAWBRIDGE_ALARM_CALM"),
+            queue_long=_text(environ, "DRAWBRIDGE_ALARM_QUEUE_LONG"),
+            queue_short=_text(environ, "DRAWBRIDGE_ALARM_QUEUE_SHORT"),
+        ),
         calm_percent=_number(environ, "DRAWBRIDGE_CALM_PERCENT", 0, 100),
         alarm_percent=_number(environ, "DRAWBRIDGE_ALARM_PERCENT", 0, 100),
     )
+
+
+def peaks(environ: Mapping[str, str]) -> tuple[Peak, ...]:
+    """Return the known peaks; raises ``VariableError`` naming the variable and the field."""
+    try:
+        return read_peaks(_text(environ, "DRAWBRIDGE_PEAKS"), "DRAWBRIDGE_PEAKS")
+    except ContractError as error:
+        raise VariableError(f"reading the environment: {error}") from None
+
+
+def period_s(environ: Mapping[str, str]) -> int:
+    """Return how often, in seconds, telemetry asks the core; raises ``VariableError`` naming the variable."""
+    return _number(environ, "DRAWBRIDGE_PERIOD_S", 10, 60)
 
 
 def _text(environ: Mapping[str, str], name: str) -> str:

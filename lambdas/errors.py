@@ -2,7 +2,7 @@
 
 DrawbridgeError                    retryable: can the same message succeed later, unchanged?
 ├── VariableError            no    the function's environment lacks a variable or holds a broken one
-├── ForeignEvent             no    an event of another account, region or alarm
+├── ForeignEvent             no    an event of another account, region, alarm, metric or peak
 ├── GroupMissing             no    AWS knows no group of that name; never the same as an empty group
 ├── GroupExists              no    AWS still has the group that was to be emptied because it is lost
 ├── GroupUnknown             no    the core has never heard of the group that was to be emptied
@@ -29,7 +29,7 @@ class VariableError(DrawbridgeError):
 
 
 class ForeignEvent(DrawbridgeError):
-    """An event of another account, another region or another alarm than the ones that are ours."""
+    """An event of another account, region, alarm, metric or peak than the ones that are ours."""
 
 
 class GroupMissing(DrawbridgeError):

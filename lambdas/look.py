@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from core_agent.contract.messages import FleetReport, Lifecycle, LoadReport, NodeReport, Phase, Seats, SyncFleet
+from core_agent.contract.messages import FleetReport, Lifecycle, NodeReport, Phase, Seats, SyncFleet
 from core_agent.contract.names import InstanceId, Reason
 from core_agent.errors import DrawbridgeError
 from lambdas.cloud import Disowned, Instance
@@ -58,7 +58,6 @@ class Look:
     kept: tuple[InstanceId, ...]
     elsewhere: tuple[InstanceId, ...]
     failed: tuple[DrawbridgeError, ...]
-    load: LoadReport
 
 
 def look(group: Group, *, cloud: Cloud, core: Core, now_ms: Callable[[], int], override: Reason | None = None) -> Look:
@@ -100,7 +99,6 @@ def look(group: Group, *, cloud: Cloud, core: Core, now_ms: Callable[[], int], o
         kept=report.missing,
         elsewhere=report.elsewhere,
         failed=tuple(failed),
-        load=report.load,
     )
 
 

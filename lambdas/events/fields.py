@@ -33,6 +33,14 @@ def member(fields: Fields, name: str, where: str) -> Fields:
     return value
 
 
+def objects(fields: Fields, name: str, where: str) -> tuple[Fields, ...]:
+    """Return the objects in the list in field ``name``; raises ``ContractError``."""
+    values = _present(fields, name, where)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ContractError(f"{where}.{name}: wanted a list of objects, found {shown(values)}")
+    return tuple(values)
+
+
 def string(fields: Fields, name: str, where: str) -> str:
     """Return the non-empty string in field ``name``; raises ``ContractError``."""
     value = _present(fields, name, where)

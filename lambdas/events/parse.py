@@ -6,17 +6,18 @@ from collections.abc import Callable
 
 from core_agent.contract.names import shown
 from lambdas.errors import ForeignEvent
-from lambdas.events import again, alarm, envelope, fields, interruption, lifecycle, rebalance, sweep
+from lambdas.events import again, alarm, envelope, fields, interruption, lifecycle, peak, rebalance, sweep
 from lambdas.events.again import LookAgain
 from lambdas.events.alarm import AlarmChange
 from lambdas.events.envelope import Ignored, Metadata
 from lambdas.events.fields import Fields
 from lambdas.events.interruption import SpotInterruption
 from lambdas.events.lifecycle import LifecycleAction
+from lambdas.events.peak import PeakChange
 from lambdas.events.rebalance import RebalanceRecommendation
 from lambdas.events.sweep import Sweep
 
-Event = LifecycleAction | SpotInterruption | RebalanceRecommendation | AlarmChange | Sweep | LookAgain
+Event = LifecycleAction | SpotInterruption | RebalanceRecommendation | AlarmChange | PeakChange | Sweep | LookAgain
 
 _PARSERS: dict[tuple[str, str], Callable[[Metadata, Fields], Event]] = {
     (lifecycle.SOURCE, lifecycle.LAUNCH): lifecycle.parse,
@@ -24,6 +25,7 @@ _PARSERS: dict[tuple[str, str], Callable[[Metadata, Fields], Event]] = {
     (interruption.SOURCE, interruption.DETAIL_TYPE): interruption.parse,
     (rebalance.SOURCE, rebalance.DETAIL_TYPE): rebalance.parse,
     (alarm.SOURCE, alarm.DETAIL_TYPE): alarm.parse,
+    (peak.SOURCE, peak.DETAIL_TYPE): peak.parse,
     (sweep.SOURCE, sweep.DETAIL_TYPE): sweep.parse,
     (again.SOURCE, again.DETAIL_TYPE): again.parse,
 }

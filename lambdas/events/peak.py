@@ -1,6 +1,7 @@
 """The clock struck for a known peak: its beginning or its end; it must not know what that peak asks for.
 
-EventBridge Scheduler sends it in the envelope of an EventBridge event, so the queue's consumer reads one kind of document.
+It comes from EventBridge Scheduler in the envelope of an EventBridge event: the queue's consumer reads one kind of
+document.
 Source: EventBridge Scheduler User Guide, "Adding context attributes".
 """
 

@@ -1,34 +1,40 @@
-"""The ``burst`` function: set how much of the edge is used to what the alarm says *now*; it must not judge the load."""
+"""The ``burst`` function: set the edge's use to what alarms and peaks say *now*; it must not judge the load itself."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from core_agent.contract.messages import BurstReport, SetBurst
-from core_agent.contract.names import Reason, shown
+from core_agent.contract.messages import BurstReport
+from core_agent.contract.names import shown
 from core_agent.errors import ContractError
 from lambdas import environment
 from lambdas.batch import consume
+from lambdas.clock import now_ms
 from lambdas.cloud import Alarm, Cloud
 from lambdas.core import Core, WarmCore, ask
-from lambdas.environment import BurstLevels, Place, Queues
+from lambdas.environment import Place, Queues
 from lambdas.errors import ForeignEvent
+from lambdas.events import metric_names
 from lambdas.events.alarm import AlarmChange
 from lambdas.events.envelope import Ignored
 from lambdas.events.parse import parse
+from lambdas.events.peak import PeakChange
+from lambdas.levels import Levels, decide
+from lambdas.peaks import Peak, in_force
 
 logger = Logger()
 metrics = Metrics()
 
-_REASON_CHARACTERS = 200
+# Scheduler strikes at a peak's very second and never again: a clock of ours that is late must not miss it.
+_CLOCKS_APART_S = 2
 
 
 @logger.inject_lambda_context
@@ -36,7 +42,7 @@ _REASON_CHARACTERS = 200
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001  # Powertools'
     """Take one batch of the burst queue and return which messages have to come again."""
     warm = _warm()
-    visit = Visit(warm.place, warm.levels, cloud=warm.cloud, core=warm.core)
+    visit = Visit(warm.place, warm.levels, warm.peaks, cloud=warm.cloud, core=warm.core, now_ms=now_ms)
     return consume(
         event,
         visit.handle,
@@ -50,52 +56,79 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 class BurstCloud(Protocol):
     """What this function asks of AWS; ``lambdas.cloud.Cloud`` says what it means."""
 
-    def alarm(self, name: str) -> Alarm:
-        """Return the alarm as it stands now."""
+    def alarms(self, names: Sequence[str]) -> tuple[Alarm, ...]:
+        """Return the alarms as they stand now."""
         ...
 
 
 class Visit:
-    """One invocation. Alarm events may come late, twice and in the wrong order: each only makes us ask CloudWatch."""
+    """One invocation. Events may come late, twice and in the wrong order: each only makes us look at what is now."""
 
-    def __init__(self, place: Place, levels: BurstLevels, *, cloud: BurstCloud, core: Core) -> None:
+    def __init__(
+        self,
+        place: Place,
+        levels: Levels,
+        peaks: tuple[Peak, ...],
+        *,
+        cloud: BurstCloud,
+        core: Core,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._place = place
         self._levels = levels
+        self._peaks = peaks
         self._cloud = cloud
         self._core = core
+        self._now_ms = now_ms
 
     def handle(self, body: str) -> None:
         """Act on one message; raises ``DrawbridgeError``, whose ``retryable`` decides where the message goes."""
         event = parse(body, account=self._place.account, region=self._place.region)
         match event:
-            case AlarmChange(name=name) if name == self._levels.alarm:
-                self._follow(self._cloud.alarm(name))
-            case AlarmChange(name=name):
-                raise ForeignEvent(f"reading an alarm: wanted {self._levels.alarm}, found {shown(name)}")
+            case AlarmChange():
+                self._refuse_foreign_alarm(event)
+                self._follow(at_a_peaks_edge=False)
+            case PeakChange():
+                self._refuse_foreign_peak(event)
+                self._follow(at_a_peaks_edge=True)
             case Ignored(reason=reason, metadata=metadata):
                 logger.info("ignored", extra={"reason": reason, "event_id": metadata.id})
             case _:
-                raise ContractError(f"reading an alarm: wanted an alarm event, found {type(event).__name__}")
+                raise ContractError(f"reading an event: wanted an alarm's or a peak's, found {type(event).__name__}")
 
-    def _follow(self, alarm: Alarm) -> None:
-        match alarm.state:
-            case "ALARM":
-                level_percent = self._levels.alarm_percent
-            case "OK":
-                level_percent = self._levels.calm_percent
-            case _:  # INSUFFICIENT_DATA says nothing about the load: the level stays as it is
-                logger.info("left the level as it is", extra={"alarm": alarm.name, "state": alarm.state})
-                return
-        command = SetBurst(level_percent=level_percent, reason=reason(alarm))
+    def _refuse_foreign_alarm(self, event: AlarmChange) -> None:
+        metrics = self._levels.alarms.metrics
+        if event.name not in metrics:
+            raise ForeignEvent(f"reading an alarm: wanted one of {', '.join(metrics)}, found {shown(event.name)}")
+        wanted = f"{metric_names.NAMESPACE}/{metrics[event.name]}"
+        if event.metrics != (wanted,):
+            found = ", ".join(event.metrics) or "none"
+            raise ForeignEvent(f"reading alarm {event.name}: wanted one that watches {wanted}, found {shown(found)}")
+
+    def _refuse_foreign_peak(self, event: PeakChange) -> None:
+        known = [peak.name for peak in self._peaks]
+        if event.name not in known:
+            raise ForeignEvent(f"reading a peak: wanted {' or '.join(known) or 'none'}, found {shown(event.name)}")
+
+    def _follow(self, *, at_a_peaks_edge: bool) -> None:
+        now_s = self._now_ms() / 1000 + _CLOCKS_APART_S
+        alarms = self._cloud.alarms(self._levels.alarms.names)
+        peaks = in_force(self._peaks, now_s)
+        states = {alarm.name: alarm.state for alarm in alarms}
+        command = decide(self._levels, alarms, peaks, at_a_peaks_edge=at_a_peaks_edge)
+        if command is None:
+            logger.info("left the level as it is", extra={"alarms": states})
+            return
         report = ask(self._core, command, BurstReport)
-        metrics.add_metric("BurstLevel", MetricUnit.Percent, report.level_percent)
-        logger.info("set the level", extra={"level_percent": report.level_percent, "reason": report.reason})
-
-
-def reason(alarm: Alarm) -> Reason:
-    """Return why, as the contract wants it: one printable line of at most 200 characters."""
-    text = f"alarm {alarm.name} is {alarm.state}: {alarm.reason}"
-    return Reason("".join(c if c.isprintable() else " " for c in text)[:_REASON_CHARACTERS])
+        logger.info(
+            "set the level",
+            extra={
+                "level_percent": report.level_percent,
+                "core_percent": report.core_percent,
+                "reason": report.reason,
+                "alarms": states,
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +137,8 @@ class _Warm:
 
     place: Place
     queues: Queues
-    levels: BurstLevels
+    levels: Levels
+    peaks: tuple[Peak, ...]
     cloud: Cloud
     core: WarmCore
 
@@ -116,7 +150,8 @@ def _warm() -> _Warm:
     return _Warm(
         place=place,
         queues=environment.queues(os.environ),
-        levels=environment.burst_levels(os.environ),
+        levels=environment.levels(os.environ),
+        peaks=environment.peaks(os.environ),
         cloud=cloud,
         core=WarmCore(place.core, cloud.private_key),
     )

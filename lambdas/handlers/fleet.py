@@ -29,6 +29,7 @@ from lambdas.events.envelope import Ignored
 from lambdas.events.interruption import SpotInterruption
 from lambdas.events.lifecycle import LifecycleAction
 from lambdas.events.parse import parse
+from lambdas.events.peak import PeakChange
 from lambdas.events.rebalance import RebalanceRecommendation
 from lambdas.events.sweep import Sweep
 from lambdas.look import Cloud as LookCloud
@@ -89,8 +90,8 @@ class Visit:
         match event:
             case Ignored(reason=reason, metadata=metadata):
                 logger.info("ignored", extra={"reason": reason, "event_id": metadata.id})
-            case AlarmChange(metadata=metadata):
-                logger.info("ignored", extra={"reason": "alarms are not for this function", "event_id": metadata.id})
+            case AlarmChange(metadata=metadata) | PeakChange(metadata=metadata):
+                logger.info("ignored", extra={"reason": "the level is not for this function", "event_id": metadata.id})
             case LifecycleAction(group=group) | LookAgain(group=group) if group != self._place.group.name:
                 logger.info("ignored", extra={"reason": f"group {group}", "event_id": event.metadata.id})
             case LifecycleAction():
