@@ -59,14 +59,22 @@ class Rule:
     missing: Missing
 
 
+COMPARISONS: Final = frozenset(_COMPARE)
+"""The comparisons with a threshold that does not move."""
+
+
+def breaches(rule: Rule, value: float) -> bool:
+    """Whether one data point is beyond the threshold."""
+    return _COMPARE[rule.comparison](value, rule.threshold)
+
+
 def evaluate(rule: Rule, recent: Sequence[float | None], current: AlarmState) -> AlarmState:
     """The state after ``recent``: one value per period, the newest first, None where there was no data.
 
     Wants ``rule.periods + EXTRA_PERIODS`` values; the older ones count only where newer ones are missing.
     """
-    compare = _COMPARE[rule.comparison]
     real = [value for value in recent if value is not None][: rule.periods]
-    breaching = sum(compare(value, rule.threshold) for value in real)
+    breaching = sum(breaches(rule, value) for value in real)
     if not real and rule.missing is Missing.MISSING:
         return AlarmState.INSUFFICIENT_DATA
     if not real and rule.missing is Missing.IGNORE:

@@ -5,7 +5,6 @@ The one lock here guards moto's records of groups; machines and events are only 
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 import uuid
@@ -16,12 +15,14 @@ from typing import Any
 
 from moto.autoscaling import models
 
-from demo.aws import lifecycle
+from demo.aws import launching, lifecycle
+from demo.aws.activities import Activities, Change, Status, What
+from demo.aws.adjustments import Capacity, Decision
 from demo.aws.eventbridge import EventBridge
 from demo.aws.gaps import Moto
 from demo.aws.journal import Journal
 from demo.aws.lifecycle import COUNTED, Action, Result, State, Transition
-from demo.aws.machines import Machine, MachineRoom, MetadataOptions
+from demo.aws.machines import Machine, MachineRoom
 from demo.aws.place import Place
 from demo.aws.ticking import Ticker
 
@@ -29,6 +30,7 @@ _TICK_S = 0.2
 _VERBS = {Transition.LAUNCHING: "launch", Transition.TERMINATING: "terminate"}
 _SETTLED = {State.PENDING: State.IN_SERVICE, State.PENDING_PROCEED: State.IN_SERVICE}
 _LEAVING = frozenset({State.TERMINATING, State.TERMINATING_PROCEED})
+_BY_REQUEST = "a user request explicitly set group desired capacity"
 
 
 class NoActiveAction(Exception):
@@ -60,6 +62,7 @@ class Groups:
         self._clock = clock
         self._actions: tuple[Action, ...] = ()
         self._known: dict[str, Machine] = {}
+        self._activities = Activities()
         self._lock = threading.RLock()
         self._outbox = ThreadPoolExecutor(1, thread_name_prefix="autoscaling-events")
         self._ticker = Ticker("autoscaling", every_s=_TICK_S, action=self._tick, journal=journal)
@@ -81,8 +84,33 @@ class Groups:
     def resize(self, group: Moto, desired: int | None) -> None:
         """Set the desired capacity and go there. ``None`` means the minimum."""
         with self._lock:
-            group.desired_capacity = int(group.min_size if desired is None else desired)
-            self._reconcile(group)
+            self._aim(group, int(group.min_size if desired is None else desired), why=_BY_REQUEST)
+
+    def rebound(self, group: Moto, *, minimum: int | None, maximum: int | None, desired: int | None) -> None:
+        """Carry out a scheduled action: what is given changes, and the desired capacity keeps within the bounds."""
+        with self._lock:
+            group.min_size = group.min_size if minimum is None else minimum
+            group.max_size = group.max_size if maximum is None else maximum
+            wanted = group.desired_capacity if desired is None else desired
+            bounded = max(int(group.min_size), min(int(group.max_size), int(wanted)))
+            bounds = f"min: {group.min_size}, max: {group.max_size}, desired: {bounded}"
+            why = f"a scheduled action update of AutoScalingGroup constraints to {bounds}"
+            self._aim(group, bounded, why=why)
+
+    def scale(
+        self, group: Moto, decide: Callable[[Capacity], Decision], *, why: str, warmup_s: float = 0.0
+    ) -> Decision:
+        """Carry out a scaling policy on the group as it is now; what it launches warms up for so many real seconds."""
+        with self._lock:
+            decision = decide(self._capacity(group))
+            if decision.desired is not None:
+                self._aim(group, decision.desired, why=why, warmup_s=warmup_s)
+            return decision
+
+    def activities(self, group: str | None) -> list[dict[str, Any]]:
+        """What DescribeScalingActivities answers, the newest first."""
+        with self._lock:
+            return self._activities.described(group)
 
     def terminate(self, group: Moto, state: Moto, *, decrement: bool) -> None:
         """Let one instance go, through its hook; without ``decrement`` another one comes."""
@@ -138,48 +166,37 @@ class Groups:
     def _groups(self) -> list[Moto]:
         return list(self._place.backend("autoscaling").autoscaling_groups.values())
 
-    def _reconcile(self, group: Moto) -> None:
+    def _capacity(self, group: Moto) -> Capacity:
+        warming = self._activities.warming(group.name, now=self._clock())
+        states = [(state.instance.id, State(state.lifecycle_state)) for state in group.instance_states]
+        serving = [name for name, state in states if state is State.IN_SERVICE and name not in warming]
+        return Capacity(
+            desired=int(group.desired_capacity),
+            minimum=int(group.min_size),
+            maximum=int(group.max_size),
+            serving=len(serving),
+            coming=sum(state in COUNTED for _, state in states) - len(serving),
+            leaving=sum(state not in COUNTED for _, state in states),
+        )
+
+    def _aim(self, group: Moto, desired: int, *, why: str, warmup_s: float = 0.0) -> None:
+        before = int(getattr(group, "desired_capacity", None) or 0)  # moto resizes a group while it makes it
+        group.desired_capacity = desired
+        self._reconcile(group, Change(why=why, before=before, after=desired, warmup_s=warmup_s))
+
+    def _reconcile(self, group: Moto, change: Change | None = None) -> None:
         counted = [state for state in group.instance_states if state.lifecycle_state in COUNTED]
         for _ in range(group.desired_capacity - len(counted)):
-            self._launch(group)
+            self._launch(group, change)
         surplus = len(counted) - group.desired_capacity
         for _ in range(max(0, surplus)):
             victim = _victim(group)
             if victim is None:
                 break
-            self._leave(group, victim)
+            self._leave(group, victim, change)
 
-    def _launch(self, group: Moto) -> None:
-        if group.mixed_instances_policy:
-            raise NotImplementedError(
-                "launching an instance: a mixed instances policy is not supported by this local AWS"
-            )
-        template = group.ec2_launch_template
-        version = template.get_version(group.launch_template_version)
-        zone, subnet = self._emptiest(group)
-        (instance,) = group.ec2_backend.run_instances(
-            self._image(version.image_id),
-            1,
-            version.user_data,
-            [],
-            instance_type=version.instance_type,
-            tags={
-                "instance": {
-                    **version.instance_tags,
-                    **group.get_propagated_tags(),
-                    models.ASG_NAME_TAG: group.name,
-                    "aws:ec2launchtemplate:id": template.id,
-                    "aws:ec2launchtemplate:version": str(version.number),
-                }
-            },
-            placement=zone,
-            launch_template={"LaunchTemplateId": template.id, "Version": str(version.number)},
-            is_instance_type_default=False,
-            subnet_id=subnet,
-            launch_config=None,
-            associate_public_ip=None,
-        ).instances
-        instance.autoscaling_group = group
+    def _launch(self, group: Moto, change: Change | None) -> None:
+        instance, machine = launching.launch(self._place, group)
         state = models.InstanceState(
             instance,
             lifecycle_state=State.PENDING.value,
@@ -187,57 +204,14 @@ class Groups:
             autoscaling_group=group,
         )
         group.instance_states.append(state)
-        machine = self._describe(group, instance, version)
         self._known[instance.id] = machine
+        self._activities.begin(
+            What.LAUNCH, group=group.name, instance_id=instance.id, zone=machine.availability_zone, change=change
+        )
         self._machines.launch(machine)
-        self._journal.say("autoscaling", f"{group.name}: {instance.id} launched in {zone}")
+        self._journal.say("autoscaling", f"{group.name}: {instance.id} launched in {machine.availability_zone}")
         self._state_change(instance.id, "running")
         self._hold(group, state, Transition.LAUNCHING)
-
-    def _emptiest(self, group: Moto) -> tuple[str, str | None]:
-        """The zone and subnet with the fewest of the group's instances, as AWS balances them."""
-        if not group.vpc_zone_identifier:
-            return group.availability_zones[0], None
-        used = Counter(state.instance.subnet_id for state in group.instance_states if state.lifecycle_state in COUNTED)
-        subnets = group.ec2_backend.describe_subnets(subnet_ids=group.vpc_zone_identifier.split(","))
-        subnet = min(subnets, key=lambda candidate: (used[candidate.id], candidate.availability_zone))
-        return subnet.availability_zone, subnet.id
-
-    def _image(self, image_id: str) -> str:
-        """A launch template may name an SSM parameter instead of an image."""
-        if image_id.startswith("resolve:ssm:"):
-            name = image_id.removeprefix("resolve:ssm:")
-            return str(self._place.backend("ssm").get_parameter(name).value)
-        return image_id
-
-    def _describe(self, group: Moto, instance: Moto, version: Moto) -> Machine:
-        role = self._role(version.data.get("IamInstanceProfile"))
-        options = version.data.get("MetadataOptions") or {}
-        return Machine(
-            instance_id=instance.id,
-            account=self._place.account,
-            region=self._place.region,
-            availability_zone=instance.placement.zone,
-            group_name=group.name,
-            image_id=instance.image_id,
-            instance_type=instance.instance_type,
-            user_data=base64.b64decode(str(version.user_data)) if version.user_data else b"",
-            role_name=role.name if role else None,
-            role_arn=role.arn if role else None,
-            private_ip=instance.private_ip,
-            metadata_options=MetadataOptions(
-                http_tokens=options.get("HttpTokens", "optional"),
-                hop_limit=int(options.get("HttpPutResponseHopLimit", 1)),
-            ),
-        )
-
-    def _role(self, wanted: dict[str, str] | None) -> Moto | None:
-        if not wanted:
-            return None
-        for profile in self._place.backend("iam").instance_profiles.values():
-            if profile.arn == wanted.get("Arn") or profile.name == wanted.get("Name"):
-                return profile.roles[0]
-        raise ValueError(f"launching an instance: wanted the instance profile {wanted}, found none")
 
     def _hold(self, group: Moto, state: Moto, transition: Transition) -> bool:
         """Open an action for every hook of ``transition``; False if there is none to wait for."""
@@ -276,9 +250,12 @@ class Groups:
         }
         self._emit(f"EC2 Instance-{_VERBS[action.transition]} Lifecycle Action", detail, (group.arn,))
 
-    def _leave(self, group: Moto, state: Moto, *, through_hooks: bool = True) -> None:
+    def _leave(self, group: Moto, state: Moto, change: Change | None = None, *, through_hooks: bool = True) -> None:
         if state.lifecycle_state not in COUNTED:
             return
+        instance_id, zone = state.instance.id, state.availability_zone
+        self._activities.end(What.LAUNCH, instance_id, status=Status.CANCELLED, now=self._clock())
+        self._activities.begin(What.TERMINATE, group=group.name, instance_id=instance_id, zone=zone, change=change)
         self._actions = tuple(action for action in self._actions if action.instance_id != state.instance.id)
         state.lifecycle_state = State.TERMINATING.value
         if through_hooks:
@@ -319,6 +296,7 @@ class Groups:
             current = State(state.lifecycle_state)
             if current in _SETTLED:
                 state.lifecycle_state = _SETTLED[current].value
+                self._activities.end(What.LAUNCH, state.instance.id, status=Status.SUCCESSFUL, now=self._clock())
                 self._came_or_went(group, state, "Launch")
             elif current in _LEAVING:
                 self._remove(group, state)
@@ -333,6 +311,8 @@ class Groups:
         if state.instance.state != "terminated":
             group.ec2_backend.terminate_instances([instance_id])
         self._known.pop(instance_id, None)
+        self._activities.end(What.LAUNCH, instance_id, status=Status.CANCELLED, now=self._clock())
+        self._activities.end(What.TERMINATE, instance_id, status=Status.SUCCESSFUL, now=self._clock())
         self._machines.terminate(instance_id)
         self._journal.say("autoscaling", f"{group.name}: {instance_id} terminated")
         self._state_change(instance_id, "terminated")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moto.autoscaling import models, responses
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
-from moto.core.responses import EmptyResult
+from moto.core.responses import ActionResult, EmptyResult
 
 from demo.aws.autoscaling import Groups, NoActiveAction
 from demo.aws.gaps import Gaps, Moto
@@ -54,6 +54,15 @@ def _capacity(gaps: Gaps, groups: Groups) -> None:
             )
         groups.resize(group, desired)
 
+    def describe_scaling_activities(self: Moto) -> Moto:
+        name = self._get_param("AutoScalingGroupName")
+        wanted = set(self._get_param("ActivityIds", []))
+        found = [one for one in groups.activities(name) if not wanted or one["ActivityId"] in wanted]
+        return ActionResult({"Activities": found[: self._get_int_param("MaxRecords") or 100]})
+
+    gaps.fill(
+        responses.AutoScalingResponse, "describe_scaling_activities", describe_scaling_activities, gap="answers none"
+    )
     gaps.fill(group_class, "set_desired_capacity", resize, gap="instances skip the hooks")
     gaps.fill(backend, "set_desired_capacity", set_desired_capacity, gap="checks no bounds")
 

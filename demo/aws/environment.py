@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,29 @@ class Answer:
     error: dict[str, Any] | None = None
     log: str = ""
     duration_s: float = 0.0
+
+
+class _Log:
+    """What the process prints during one invocation; whole lines are passed on as soon as they are there."""
+
+    def __init__(self, pass_on: Callable[[str], None]) -> None:
+        self._pass_on = pass_on
+        self._all: list[bytes] = []
+        self._begun = b""
+
+    def add(self, chunk: bytes) -> None:
+        """More of it."""
+        self._all.append(chunk)
+        lines, newline, self._begun = (self._begun + chunk).rpartition(b"\n")
+        if newline:
+            self._pass_on(lines.decode(errors="replace"))
+
+    def end(self) -> str:
+        """Pass on a last line that was not ended; all of the output."""
+        if self._begun:
+            self._pass_on(self._begun.decode(errors="replace"))
+        self._begun = b""
+        return b"".join(self._all).decode(errors="replace")
 
 
 class Environment:
@@ -80,11 +104,21 @@ class Environment:
         """The CloudWatch log stream of this environment: AWS gives each its own."""
         return self._variables["AWS_LAMBDA_LOG_STREAM_NAME"]
 
-    def invoke(self, event: Any, *, request_id: str, limits: Limits) -> Answer:  # noqa: ANN401 - JSON
-        """Run the handler once. A handler that fails, times out or grows too big is an ``Answer`` with an error."""
+    def invoke(
+        self,
+        event: Any,  # noqa: ANN401 - JSON
+        *,
+        request_id: str,
+        limits: Limits,
+        pass_on: Callable[[str], None],
+    ) -> Answer:
+        """Run the handler once; its output goes to ``pass_on`` line by line while it runs.
+
+        A handler that fails, times out or grows too big is an ``Answer`` with an error.
+        """
         started = time.monotonic()
         self._signal(signal.SIGCONT)
-        log: list[bytes] = []
+        log = _Log(pass_on)
         try:
             if not self._ready:
                 first = self._read(log, deadline=started + _INIT_S, limits=limits)
@@ -108,12 +142,15 @@ class Environment:
         self._signal(signal.SIGSTOP)
         if "failure" in answer:
             return _failed(answer["failure"], log, started)
-        return Answer(result=answer["result"], log=_text(log), duration_s=time.monotonic() - started)
+        return Answer(result=answer["result"], log=log.end(), duration_s=time.monotonic() - started)
+
+    def kill(self) -> None:
+        """End the process and whatever it started; whoever waits for its answer learns it, and closes."""
+        self._signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """End the process and whatever it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """End the process, and forget it. Not while another thread invokes it."""
+        self.kill()
         self._process.wait()
         for descriptor in (self._requests, self._answers):
             with contextlib.suppress(OSError):
@@ -132,7 +169,7 @@ class Environment:
         except BrokenPipeError:
             raise _Exited from None
 
-    def _read(self, log: list[bytes], *, deadline: float, limits: Limits) -> dict[str, Any]:
+    def _read(self, log: _Log, *, deadline: float, limits: Limits) -> dict[str, Any]:
         """The next document from the process; its output is added to ``log`` as it comes."""
         while True:
             if b"\n" in self._pending:
@@ -155,10 +192,10 @@ class Environment:
             elif self._output in readable and self._process.poll() is not None:
                 raise _Exited
 
-    def _drain(self, log: list[bytes]) -> None:
+    def _drain(self, log: _Log) -> None:
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self._output, 1 << 16):
-                log.append(chunk)
+                log.add(chunk)
 
     def _resident_mib(self) -> int:
         try:
@@ -195,9 +232,5 @@ class _Exited(_Ended):
         return {"errorMessage": message, "errorType": "Runtime.ExitError"}
 
 
-def _failed(error: dict[str, Any], log: list[bytes], started: float) -> Answer:
-    return Answer(error=error, log=_text(log), duration_s=time.monotonic() - started)
-
-
-def _text(log: list[bytes]) -> str:
-    return b"".join(log).decode(errors="replace")
+def _failed(error: dict[str, Any], log: _Log, started: float) -> Answer:
+    return Answer(error=error, log=log.end(), duration_s=time.monotonic() - started)

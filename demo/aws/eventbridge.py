@@ -12,10 +12,12 @@ from typing import Any
 from moto.core.exceptions import JsonRESTError
 from moto.events import models
 
+from demo.aws import grants
 from demo.aws.functions import Functions
 from demo.aws.gaps import Gaps, Moto
 from demo.aws.journal import Journal
 from demo.aws.place import Place
+from demo.aws.policies import allowed
 from demo.aws.ticking import Ticker
 
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
@@ -100,19 +102,28 @@ class EventBridge:
         self._journal.say("eventbridge", f"{rule.name}: {event['detail-type']} {json.dumps(event['detail'])}")
         for target in list(rule.targets):
             try:
-                self._send(target, event)
+                self._send(rule, target, event)
             except Exception:  # noqa: BLE001 - one target's failure is not the other targets'
                 self._journal.failed("eventbridge", f"delivering {event['id']} to {target['Arn']}")
 
-    def _send(self, target: dict[str, Any], event: dict[str, Any]) -> None:
+    def _send(self, rule: Moto, target: dict[str, Any], event: dict[str, Any]) -> None:
+        """Hand over to the target. What its RetryPolicy is about, a target that does not take events, is not here."""
         body = target.get("Input") or json.dumps(event)
         service, name = target["Arn"].split(":")[2], target["Arn"].rsplit(":", 1)[1]
         if service == "sqs":
             self._place.backend("sqs").send_message(name, body)
         elif service == "lambda":
+            self._want_permission(rule, target["Arn"])
             self._functions.invoke_later(target["Arn"], body.encode())
         else:
             raise NotImplementedError(f"delivering to {target['Arn']}: wanted a queue or a function")
+
+    def _want_permission(self, rule: Moto, arn: str) -> None:
+        function = self._place.backend("lambda").get_function(arn)
+        statements = grants.of_function(function, kind="Service", names=frozenset({"events.amazonaws.com"}))
+        context = {"aws:sourcearn": rule.arn, "aws:sourceaccount": self._place.account}
+        if not allowed(statements, action="lambda:InvokeFunction", resource=function.function_arn, context=context):
+            raise PermissionError(f"invoking {arn}: wanted a permission for {rule.arn}, found none")
 
     def _fire_schedules(self) -> None:
         now = time.monotonic()

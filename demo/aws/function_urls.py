@@ -7,13 +7,12 @@ import ssl
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from demo.aws import certificates, payload
+from demo.aws import certificates, grants, payload
 from demo.aws.credentials import CredentialStore
 from demo.aws.functions import Functions, Throttled
 from demo.aws.gaps import Moto
@@ -21,7 +20,7 @@ from demo.aws.journal import Journal
 from demo.aws.lambda_api import url_owner
 from demo.aws.payload import Caller, HttpAnswer, HttpRequest
 from demo.aws.place import Place
-from demo.aws.policies import Statement, allowed, as_list
+from demo.aws.policies import allowed
 from demo.aws.sigv4 import NotSigned, RawRequest, Verifier
 
 _MAX_BODY = 6 << 20
@@ -126,7 +125,10 @@ class FunctionUrls:
             "aws:principalarn": role.arn,
             "aws:principalaccount": caller.account,
         }
-        statements = [*_identity(role, self._place.backend("iam")), *_resource(function, role, caller)]
+        statements = [
+            *grants.of_role(role, self._place.backend("iam")),
+            *grants.of_function(function, kind="AWS", names=frozenset({role.arn, caller.session_arn, "*"})),
+        ]
         return all(
             allowed(statements, action=action, resource=function.function_arn, context=context)
             for action in ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
@@ -148,39 +150,6 @@ def _lowered(request: RawRequest) -> dict[str, str]:
         if key not in {"authorization", "x-amz-security-token"}:
             headers[key] = f"{headers[key]},{value}" if key in headers else value
     return headers
-
-
-def _identity(role: Moto, iam: Moto) -> Iterator[Statement]:
-    for document in role.policies.values():
-        yield from as_list(_document(document)["Statement"])
-    for arn in role.managed_policies:
-        yield from as_list(_document(iam.managed_policies[arn].document)["Statement"])
-
-
-def _document(document: str | dict[str, Any]) -> dict[str, Any]:
-    return document if isinstance(document, dict) else dict(json.loads(document))
-
-
-def _resource(function: Moto, role: Moto, caller: Caller) -> Iterator[Statement]:
-    """The function's own statements for this very caller, in the form of identity statements."""
-    names = {role.arn, caller.session_arn, "*"}
-    for statement in function.policy.statements:
-        principal = statement["Principal"]
-        principals = set(as_list(principal.get("AWS", []) if isinstance(principal, dict) else principal))
-        if not principals & names:
-            continue
-        condition = dict(statement.get("Condition", {}))
-        if "FunctionUrlAuthType" in statement:
-            condition["StringEquals"] = {
-                **condition.get("StringEquals", {}),
-                "lambda:FunctionUrlAuthType": statement["FunctionUrlAuthType"],
-            }
-        yield {
-            "Effect": statement["Effect"],
-            "Action": statement["Action"],
-            "Resource": function.function_arn,
-            "Condition": condition,
-        }
 
 
 def _tls(host_pattern: str, ca_path: Path) -> ssl.SSLContext:

@@ -26,6 +26,11 @@ from demo.aws.place import ACCESS_KEY, SECRET_KEY, Place
 _AT_MOST_AT_A_TIME = 8
 """Environments of one function without reserved concurrency; AWS would allow a thousand, this machine does not."""
 
+_FAILED_AGAIN_S = 60.0
+_THROTTLED_AGAIN_S = (1.0, 300.0)
+_EVENT_AGE_S = 6 * 3600.0
+_STOP_S = 5.0
+
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -64,8 +69,10 @@ class Functions:
         self._journal = journal
         self._runtime = runtime_packages.lay_out(folder / "runtime")
         self._pools: dict[str, tuple[str, _Pool]] = {}
+        self._running: set[Environment] = set()
         self._lock = threading.Lock()
-        self._closed = False
+        self._idle = threading.Condition(self._lock)
+        self._closing = threading.Event()
 
     @staticmethod
     def check(*, name: str, runtime: str | None, architectures: list[str]) -> None:
@@ -85,23 +92,37 @@ class Functions:
         environment = self._take(function)
         request_id = str(uuid.uuid4())
         limits = Limits(timeout_s=float(function.timeout), memory_mib=int(function.memory_size))
+        first = f"START RequestId: {request_id} Version: {function.version}"
+
+        def keep(text: str) -> None:
+            self._logs.keep(
+                function=function.function_name,
+                group=function.logs_group_name,
+                stream=environment.log_stream,
+                text=text,
+            )
+
+        keep(first)
         try:
-            answer = environment.invoke(json.loads(payload or b"{}"), request_id=request_id, limits=limits)
+            answer = environment.invoke(
+                json.loads(payload or b"{}"), request_id=request_id, limits=limits, pass_on=keep
+            )
+            last = _closing_lines(answer, request_id, limits)
+            keep(last)
         finally:
             self._give_back(function, environment)
-        log = _framed(answer, request_id, limits, str(function.version))
-        self._logs.keep(
-            function=function.function_name,
-            group=function.logs_group_name,
-            stream=environment.log_stream,
-            text=log,
-        )
+        log = "\n".join((first, *answer.log.splitlines(), last))
         if answer.error is not None:
             return Outcome(payload=json.dumps(answer.error).encode(), error="Unhandled", log_tail=log[-4096:])
         return Outcome(payload=json.dumps(answer.result).encode(), log_tail=log[-4096:])
 
     def invoke_later(self, arn: str, payload: bytes) -> None:
-        """Invoke as AWS does for events: in the background, again after one and two minutes if it fails."""
+        """Invoke as AWS does for events: in the background, beside whatever else runs.
+
+        A function that fails gets the event again after one and two minutes, or as its event invoke configuration says;
+        one that is throttled gets it after a second, then ever later, for six hours, which counts as no attempt.
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        """
         threading.Thread(target=self._insist, args=(arn, payload), name="lambda-async", daemon=True).start()
 
     def forget(self, function_arn: str) -> None:
@@ -112,36 +133,44 @@ class Functions:
             environment.close()
 
     def close(self) -> None:
-        """End every environment, as each becomes idle."""
-        with self._lock:
-            self._closed = True
+        """End every environment, whatever it is doing."""
+        self._closing.set()
+        with self._idle:
+            for environment in self._running:
+                environment.kill()
+            self._idle.wait_for(lambda: not self._running, timeout=_STOP_S)
             arns = list(self._pools)
         for arn in arns:
             self.forget(arn)
 
     def _insist(self, arn: str, payload: bytes) -> None:
         function = self._place.backend("lambda").get_function(arn)
-        retries = 2
-        for config in function.event_invoke_config:
-            retries = int(config.config.get("MaximumRetryAttempts", retries))
-        for attempt in range(retries + 1):
+        given = {name: value for config in function.event_invoke_config for name, value in config.config.items()}
+        attempts = 1 + int(given.get("MaximumRetryAttempts", 2))
+        deadline = time.monotonic() + self._place.seconds(float(given.get("MaximumEventAgeInSeconds", _EVENT_AGE_S)))
+        failed, (throttled_s, longest_s) = 0, _THROTTLED_AGAIN_S
+        while not self._closing.is_set():
             try:
                 if self.invoke(arn, payload).error is None:
                     return
+                failed += 1
+                wait_s = _FAILED_AGAIN_S * failed
             except Throttled as busy:
-                self._journal.say("lambda", str(busy))
+                self._journal.say("lambda", f"{busy}; the event waits")
+                wait_s, throttled_s = throttled_s, min(2 * throttled_s, longest_s)
             except Exception:  # noqa: BLE001 - nobody waits for this invocation; the journal shows it
                 self._journal.failed("lambda", f"an asynchronous invocation of {arn}")
                 return
-            if attempt < retries:
-                time.sleep(self._place.seconds(60.0 * (attempt + 1)))
-        self._journal.say("lambda", f"{arn}: the event is dropped after {retries + 1} attempts")
+            wait_s = self._place.seconds(wait_s)
+            if failed == attempts or time.monotonic() + wait_s > deadline:
+                self._journal.say("lambda", f"{arn}: the event is dropped, too old or after {failed} failures")
+                return
+            self._closing.wait(wait_s)
 
     def _take(self, function: Moto) -> Environment:
         fingerprint = _fingerprint(function)
         with self._lock:
-            if self._closed:
-                raise Throttled(f"invoking {function.function_name}: the local AWS is stopping")
+            self._refuse_when_closing(function)
             known, pool = self._pools.setdefault(function.function_arn, (fingerprint, _Pool()))
             outdated: list[Environment] = []
             if known != fingerprint:
@@ -156,13 +185,24 @@ class Functions:
             environment = pool.idle.pop() if pool.idle else None
         for old in outdated:
             old.close()
-        return environment or self._start(function)
+        environment = environment or self._start(function)
+        with self._lock:
+            self._running.add(environment)
+            if self._closing.is_set():
+                environment.kill()
+        return environment
+
+    def _refuse_when_closing(self, function: Moto) -> None:
+        if self._closing.is_set():
+            raise Throttled(f"invoking {function.function_name}: the local AWS is stopping")
 
     def _give_back(self, function: Moto, environment: Environment) -> None:
-        with self._lock:
+        with self._idle:
             known, pool = self._pools.get(function.function_arn, ("", _Pool()))
             pool.busy = max(0, pool.busy - 1)
-            keep = environment.alive and known == _fingerprint(function) and not self._closed
+            self._running.discard(environment)
+            self._idle.notify_all()
+            keep = environment.alive and known == _fingerprint(function) and not self._closing.is_set()
             if keep:
                 pool.idle.append(environment)
         if not keep:
@@ -223,14 +263,13 @@ def _fingerprint(function: Moto) -> str:
     return json.dumps(parts, default=str)
 
 
-def _framed(answer: Answer, request_id: str, limits: Limits, version: str) -> str:
-    """The output between the lines that AWS writes around it."""
+def _closing_lines(answer: Answer, request_id: str, limits: Limits) -> str:
+    """What AWS writes after the output."""
     milliseconds = answer.duration_s * 1000
-    lines = [f"START RequestId: {request_id} Version: {version}", *answer.log.splitlines()]
-    if answer.error is not None and answer.error["errorType"].startswith(("Sandbox.", "Runtime.")):
-        lines.append(answer.error["errorMessage"])
-    lines += [
+    lines = [
         f"END RequestId: {request_id}",
         f"REPORT RequestId: {request_id}\tDuration: {milliseconds:.2f} ms\tMemory Size: {limits.memory_mib} MB",
     ]
+    if answer.error is not None and answer.error["errorType"].startswith(("Sandbox.", "Runtime.")):
+        lines.insert(0, answer.error["errorMessage"])
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -42,8 +43,7 @@ class LogKeeper:
             if events:
                 self._place.client("logs").put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
             for line in text.splitlines():
-                for point in emf.parse(line):
-                    self._publish(point)
+                self._publish(list(emf.parse(line)))
         except Exception:  # noqa: BLE001 - one line that cannot be kept must not end the keeping of all others
             self._journal.failed(function, "keeping its log")
 
@@ -62,16 +62,19 @@ class LogKeeper:
                     raise
         self._streams.add((group, stream))
 
-    def _publish(self, point: emf.MetricPoint) -> None:
-        self._place.client("cloudwatch").put_metric_data(
-            Namespace=point.namespace,
-            MetricData=[
-                {
-                    "MetricName": point.name,
-                    "Dimensions": [{"Name": name, "Value": value} for name, value in point.dimensions.items()],
-                    "Timestamp": point.time,
-                    "Values": list(point.values),
-                    "Unit": point.unit,
-                }
-            ],
-        )
+    def _publish(self, points: list[emf.MetricPoint]) -> None:
+        """One request for each namespace of a line."""
+        for namespace in {point.namespace for point in points}:
+            data = [_datum(point) for point in points if point.namespace == namespace]
+            self._place.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data)
+
+
+def _datum(point: emf.MetricPoint) -> dict[str, Any]:
+    return {
+        "MetricName": point.name,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in point.dimensions.items()],
+        "Timestamp": point.time,
+        "Values": list(point.values),
+        "Unit": point.unit,
+        "StorageResolution": point.resolution_s,
+    }

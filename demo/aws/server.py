@@ -15,7 +15,7 @@ from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from demo.aws import autoscaling_api, cdk_gaps, images, lambda_api, queues
+from demo.aws import autoscaling_api, cdk_gaps, datapoints, images, lambda_api, queues
 from demo.aws.autoscaling import Groups
 from demo.aws.cloudformation.api import CloudFormationApi
 from demo.aws.cloudformation.custom import Answers, CustomResources
@@ -31,9 +31,9 @@ from demo.aws.machines import MachineRoom, Machines, NoMachines
 from demo.aws.place import ACCESS_KEY, SECRET_KEY, Place
 from demo.aws.queue_metrics import QueueMetrics
 from demo.aws.queues import QueuePollers
+from demo.aws.scaling_policies import ScalingPolicies
 from demo.aws.watch import AlarmWatch
 
-_ALARMS_EVERY_S = 5.0
 _RUNNING = threading.Lock()
 
 
@@ -80,12 +80,13 @@ class LocalAws:
             journal=self.journal,
             abandoned_passes_hook=abandoned_passes_hook,
         )
+        self._policies = ScalingPolicies(self.place, self.groups, journal=self.journal)
         self.alarms = AlarmWatch(
             self.place,
             bridge=self.events,
             functions=self.functions,
+            policies=self._policies,
             journal=self.journal,
-            every_s=self.place.seconds(_ALARMS_EVERY_S),
         )
         self._pollers = QueuePollers(self.place, self.functions, journal=self.journal)
         self._queue_metrics = QueueMetrics(self.place, journal=self.journal)
@@ -156,6 +157,8 @@ class LocalAws:
         lambda_api.install(self._gaps, self.functions)
         autoscaling_api.install(self._gaps, self.groups)
         self.events.install(self._gaps)
+        self._policies.install(self._gaps)
+        datapoints.install(self._gaps, self.place)
         self.alarms.install(self._gaps)
         for gap in self._gaps.filled:
             self.journal.say("moto", gap)

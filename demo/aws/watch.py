@@ -1,34 +1,61 @@
-"""Knows when alarms are looked at and what a change of state sets off; it must not know how a state is found."""
+"""Knows when alarms are looked at and what a change of state sets off; it must not know how a state is found.
+
+Rule 1: an alarm with a period below a minute is evaluated every ten seconds, any other every minute, on the clock.
+Rule 2: a change of state is an event and sets off the alarm's actions once; scaling actions again once a minute for as
+long as the state lasts, whatever the period: so an alarm of 10 s acts at once and then as seldom as one of 60 s.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html
+"""
 
 from __future__ import annotations
 
 import json
-import math
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from moto.cloudwatch import models
+from moto.cloudwatch.exceptions import ValidationError
 
-from demo.aws.alarms import EXTRA_PERIODS, STATISTICS, AlarmState, Missing, Rule, evaluate
+from demo.aws import alarm_events, datapoints
+from demo.aws.alarms import COMPARISONS, STATISTICS, AlarmState, Missing, Rule, evaluate
 from demo.aws.eventbridge import EventBridge
 from demo.aws.functions import Functions
 from demo.aws.gaps import Gaps, Moto
 from demo.aws.journal import Journal
 from demo.aws.place import Place
+from demo.aws.scaling_policies import ScalingPolicies
 from demo.aws.ticking import Ticker
+
+_TICK_S = 1.0
+_MINUTE_S = 60.0
+_HIGH_RESOLUTION_S = 10.0
+_LONGEST_S = 86_400
+_FINE_PERIODS = frozenset({10, 20, 30})
 
 
 class AlarmWatch:
     """Evaluates every alarm again and again; a change of state is an event, and sets off the alarm's actions."""
 
     def __init__(
-        self, place: Place, *, bridge: EventBridge, functions: Functions, journal: Journal, every_s: float
+        self,
+        place: Place,
+        *,
+        bridge: EventBridge,
+        functions: Functions,
+        policies: ScalingPolicies,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
         self._bridge = bridge
         self._functions = functions
+        self._policies = policies
         self._journal = journal
-        self._ticker = Ticker("alarms", every_s=every_s, action=self.look, journal=journal)
+        self._clock = clock
+        self._evaluated: dict[str, datetime] = {}
+        self._scaled: dict[str, float] = {}
+        self._ticker = Ticker("alarms", every_s=place.seconds(_TICK_S), action=self._tick, journal=journal)
 
     def install(self, gaps: Gaps) -> None:
         """Fill moto's gaps until ``gaps`` are undone."""
@@ -36,7 +63,7 @@ class AlarmWatch:
 
         def set_alarm_state(self: Moto, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
             alarm = self.alarms.get(alarm_name)
-            before = _state(alarm) if alarm else None
+            before = alarm_events.state(alarm) if alarm else None
             original_set(self, alarm_name, reason, reason_data, state_value)
             if before is not None and before["value"] != state_value:
                 watch._changed(self.alarms[alarm_name], before)
@@ -45,6 +72,13 @@ class AlarmWatch:
             known = self.alarms.get(name)
             alarm = original_put(self, name, *args, **kwargs)
             alarm.state_value = known.state_value if known else AlarmState.INSUFFICIENT_DATA.value
+            try:
+                _refuse_unknown(alarm)
+            except ValueError as error:
+                del self.alarms[name]
+                if known is not None:
+                    self.alarms[name] = known
+                raise ValidationError(str(error)) from None
             return alarm
 
         backend = models.CloudWatchBackend
@@ -59,155 +93,102 @@ class AlarmWatch:
         """Look no more."""
         self._ticker.stop()
 
-    def look(self) -> None:
-        """Evaluate every alarm now."""
-        cloudwatch = self._place.backend("cloudwatch")
-        for alarm in list(cloudwatch.alarms.values()):
-            if not alarm.metric_name:
-                continue
-            recent = self._recent(cloudwatch, alarm)
-            rule = Rule(
-                comparison=alarm.comparison_operator,
-                threshold=float(alarm.threshold),
-                periods=int(alarm.evaluation_periods),
-                datapoints=int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
-                missing=Missing(alarm.treat_missing_data or "missing"),
-            )
-            current = AlarmState(alarm.state_value)
-            found = evaluate(rule, recent, current)
-            if found is not current:
-                reason, data = _reason(rule, recent, found)
-                cloudwatch.set_alarm_state(alarm.name, reason, data, found.value)
-
-    def _recent(self, cloudwatch: Moto, alarm: Moto) -> list[float | None]:
-        """The alarm's statistic in each of the last periods, the newest first."""
+    def _tick(self) -> None:
+        """Evaluate every alarm whose time has come, and scale again where a state has lasted a minute."""
         now = datetime.now(UTC)
-        period = timedelta(seconds=self._place.seconds(float(alarm.period)))
-        wanted = {dimension.name: dimension.value for dimension in alarm.dimensions}
-        buckets: list[list[float]] = [[] for _ in range(int(alarm.evaluation_periods) + EXTRA_PERIODS)]
-        for datum in list(cloudwatch.metric_data):
-            if (datum.namespace, datum.name) != (alarm.namespace, alarm.metric_name):
-                continue
-            if {dimension.name: dimension.value for dimension in datum.dimensions} != wanted:
-                continue
-            age = (now - _aware(datum.timestamp)) / period
-            if -1 < age < len(buckets):
-                buckets[max(0, math.floor(age))].append(datum.value)
-        statistic = STATISTICS[alarm.statistic]
-        return [statistic(values) if values else None for values in buckets]
+        alarms = dict(self._place.backend("cloudwatch").alarms)
+        for gone in (self._evaluated.keys() | self._scaled.keys()) - alarms.keys():
+            self._evaluated.pop(gone, None)
+            self._scaled.pop(gone, None)
+        for name, alarm in alarms.items():
+            every_s = _HIGH_RESOLUTION_S if int(alarm.period) in _FINE_PERIODS else _MINUTE_S
+            until = datapoints.boundary(now, self._place.seconds(every_s))
+            if self._evaluated.get(name) != until:
+                self._evaluated[name] = until
+                self.look(alarm, until=until)
+            if self._clock() - self._scaled.get(name, self._clock()) >= self._place.seconds(_MINUTE_S):
+                self._scale(alarm)
+
+    def look(self, alarm: Moto, *, until: datetime) -> None:
+        """Evaluate one alarm by the periods that end at ``until``."""
+        recent = datapoints.recent(self._place, alarm, until=until)
+        rule = Rule(
+            comparison=alarm.comparison_operator,
+            threshold=float(alarm.threshold),
+            periods=int(alarm.evaluation_periods),
+            datapoints=int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
+            missing=Missing(alarm.treat_missing_data or "missing"),
+        )
+        current = AlarmState(alarm.state_value)
+        found = evaluate(rule, [point.value if point else None for point in recent], current)
+        if found is not current:
+            reason, data = alarm_events.reason(alarm, rule, recent, found, now=datetime.now(UTC))
+            self._place.backend("cloudwatch").set_alarm_state(alarm.name, reason, data, found.value)
 
     def _changed(self, alarm: Moto, before: dict[str, Any]) -> None:
         self._journal.say("alarms", f"{alarm.name}: {before['value']} → {alarm.state_value}: {alarm.state_reason}")
-        detail = {
-            "alarmName": alarm.name,
-            "state": _state(alarm),
-            "previousState": before,
-            "configuration": _configuration(alarm),
-        }
+        detail = alarm_events.detail(alarm, before)
         self._bridge.emit(
             source="aws.cloudwatch",
             detail_type="CloudWatch Alarm State Change",
             detail=detail,
             resources=(alarm.alarm_arn,),
         )
-        if not alarm.actions_enabled:
-            return
-        actions = {
-            AlarmState.ALARM: alarm.alarm_actions,
-            AlarmState.OK: alarm.ok_actions,
-            AlarmState.INSUFFICIENT_DATA: alarm.insufficient_data_actions,
-        }[AlarmState(alarm.state_value)]
-        for arn in actions or ():
+        for arn in _actions(alarm):
             self._act(alarm, arn, detail)
+        self._scale(alarm)
 
     def _act(self, alarm: Moto, arn: str, detail: dict[str, Any]) -> None:
         if ":lambda:" in arn:
             self._functions.invoke_later(arn, json.dumps({"source": "aws.cloudwatch", "alarmData": detail}).encode())
-        elif ":scalingPolicy:" in arn:
-            self._scale(alarm, arn)
-        else:
+        elif not _scales(arn):
             self._journal.say("alarms", f"{alarm.name}: NOT CARRIED OUT: this local AWS knows no action {arn}")
 
-    def _scale(self, alarm: Moto, arn: str) -> None:
-        autoscaling = self._place.backend("autoscaling")
-        for policy in autoscaling.policies.values():
-            if policy.arn != arn:
-                continue
-            group = autoscaling.autoscaling_groups[policy.auto_scaling_group_name]
-            newest = next(
-                (value for value in self._recent(self._place.backend("cloudwatch"), alarm) if value is not None), 0.0
-            )
-            by = adjustment(policy, newest - float(alarm.threshold))
-            wanted = resized(policy.adjustment_type, int(group.desired_capacity), by)
-            bounded = max(int(group.min_size), min(int(group.max_size), wanted))
-            self._journal.say("alarms", f"{policy.name}: desired capacity {group.desired_capacity} → {bounded}")
-            autoscaling.set_desired_capacity(group.name, bounded)
+    def _scale(self, alarm: Moto) -> None:
+        """Invoke the scaling actions of the alarm's state, and note when; the newest data point there is counts."""
+        self._scaled.pop(alarm.name, None)
+        arns = [arn for arn in _actions(alarm) if _scales(arn)]
+        if not arns:
             return
-        self._journal.say("alarms", f"{alarm.name}: NOT CARRIED OUT: found no scaling policy {arn}")
+        self._scaled[alarm.name] = self._clock()
+        points = datapoints.recent(self._place, alarm, until=self._evaluated.get(alarm.name, datetime.now(UTC)))
+        newest = next((point.value for point in points if point), None)
+        for arn in arns:
+            self._policies.carry_out(arn, alarm=alarm, newest=newest)
 
 
-def adjustment(policy: Moto, beyond: float) -> int:
-    """What a policy adds when the metric is ``beyond`` the threshold; the step whose bounds hold it, or 0."""
-    if policy.policy_type == "SimpleScaling":
-        return int(policy.scaling_adjustment)
-    for step in policy.step_adjustments:
-        lower = float(step.get("MetricIntervalLowerBound", -math.inf))
-        upper = float(step.get("MetricIntervalUpperBound", math.inf))
-        if lower <= beyond < upper:
-            return int(step["ScalingAdjustment"])
-    return 0
-
-
-def resized(adjustment_type: str, desired: int, by: int) -> int:
-    """The desired capacity after an adjustment; a percentage moves it by one at least."""
-    if adjustment_type == "ExactCapacity":
-        return by
-    if adjustment_type == "PercentChangeInCapacity":
-        change = desired * by / 100
-        return desired + (math.trunc(change) if abs(change) >= 1 else int(math.copysign(1, change)) if change else 0)
-    return desired + by
-
-
-def _reason(rule: Rule, recent: list[float | None], found: AlarmState) -> tuple[str, str]:
-    values = [value for value in recent if value is not None][: rule.periods]
-    shown = ", ".join(str(value) for value in values) or "no data"
-    reason = f"Threshold Crossed: {shown} against {rule.comparison} {rule.threshold}: {found}"
-    data = {
-        "version": "1.0",
-        "queryDate": _stamp(datetime.now(UTC)),
-        "recentDatapoints": values,
-        "threshold": rule.threshold,
+def _actions(alarm: Moto) -> tuple[str, ...]:
+    """The ARNs of what the alarm's present state sets off."""
+    if not alarm.actions_enabled:
+        return ()
+    actions = {
+        AlarmState.ALARM: alarm.alarm_actions,
+        AlarmState.OK: alarm.ok_actions,
+        AlarmState.INSUFFICIENT_DATA: alarm.insufficient_data_actions,
     }
-    return reason, json.dumps(data)
+    return tuple(actions[AlarmState(alarm.state_value)] or ())
 
 
-def _state(alarm: Moto) -> dict[str, Any]:
-    data = {"reasonData": alarm.state_reason_data} if alarm.state_reason_data else {}
-    return {
-        "value": str(alarm.state_value),
-        "reason": alarm.state_reason,
-        **data,
-        "timestamp": _stamp(_aware(alarm.state_updated_timestamp)),
-    }
+def _scales(arn: str) -> bool:
+    return ":scalingPolicy:" in arn
 
 
-def _configuration(alarm: Moto) -> dict[str, Any]:
-    metric = {
-        "namespace": alarm.namespace,
-        "name": alarm.metric_name,
-        "dimensions": {dimension.name: dimension.value for dimension in alarm.dimensions},
-    }
-    stat = {"metric": metric, "period": alarm.period, "stat": alarm.statistic}
-    return {
-        "description": alarm.description,
-        "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}],
-    }
-
-
-def _aware(time: datetime) -> datetime:
-    """A time of moto's, which is UTC and does not say so."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
-
-
-def _stamp(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+def _refuse_unknown(alarm: Moto) -> None:
+    """Raise ``ValueError`` for what AWS refuses, and for the kinds of alarm that this local AWS cannot evaluate."""
+    doing = f"making the alarm {alarm.name}"
+    if not alarm.metric_name or alarm.metric_data_queries or alarm.rule:
+        raise ValueError(f"{doing}: wanted one metric, found an expression; this local AWS knows no other alarm")
+    if alarm.statistic not in STATISTICS:
+        raise ValueError(
+            f"{doing}: wanted one of {', '.join(STATISTICS)}, found {alarm.statistic or alarm.extended_statistic}"
+        )
+    if alarm.comparison_operator not in COMPARISONS:
+        raise ValueError(f"{doing}: wanted a comparison with a threshold, found {alarm.comparison_operator}")
+    period, periods = int(alarm.period), int(alarm.evaluation_periods)
+    if period not in _FINE_PERIODS and (period < _MINUTE_S or period % int(_MINUTE_S)):
+        raise ValueError(f"{doing}: wanted a period of 10, 20, 30 or a multiple of 60 seconds, found {period}")
+    if period * periods > _LONGEST_S:
+        raise ValueError(f"{doing}: wanted a day at most to be evaluated, found {period * periods} seconds")
+    if not 1 <= int(alarm.datapoints_to_alarm or periods) <= periods:
+        raise ValueError(f"{doing}: wanted 1 to {periods} datapoints to alarm, found {alarm.datapoints_to_alarm}")
+    Missing(alarm.treat_missing_data or "missing")

@@ -3,7 +3,6 @@
 import pytest
 
 from demo.aws.alarms import AlarmState, Missing, Rule, evaluate
-from demo.aws.watch import resized
 
 OK, ALARM, NO_DATA = AlarmState.OK, AlarmState.ALARM, AlarmState.INSUFFICIENT_DATA
 KEEP = None
@@ -56,18 +55,3 @@ def test_comparisons_at_the_threshold(comparison: str, value: float, *, breaches
     """Each comparison operator says whether the threshold itself breaches."""
     rule = Rule(comparison=comparison, threshold=5, periods=1, datapoints=1, missing=Missing.MISSING)
     assert evaluate(rule, [value, None, None], OK) is (ALARM if breaches else OK)
-
-
-@pytest.mark.parametrize(
-    ("kind", "desired", "by", "wanted"),
-    [
-        ("ChangeInCapacity", 4, -1, 3),
-        ("ExactCapacity", 4, 7, 7),
-        ("PercentChangeInCapacity", 10, 25, 12),
-        ("PercentChangeInCapacity", 2, 10, 3),
-        ("PercentChangeInCapacity", 2, -10, 1),
-    ],
-)
-def test_scaling_adjustments(kind: str, desired: int, by: int, wanted: int) -> None:
-    """Adjustments count as AWS counts them; a percentage moves the capacity by at least one."""
-    assert resized(kind, desired, by) == wanted

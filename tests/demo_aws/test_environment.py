@@ -57,7 +57,7 @@ def test_nothing_runs_between_invocations(started: Callable[[], Environment]) ->
     environment = started()
     counted = 0
     for _ in range(2):
-        process, count = environment.invoke(5, request_id="1", limits=LIMITS).result
+        process, count = environment.invoke(5, request_id="1", limits=LIMITS, pass_on=[].append).result
         assert count >= counted + 5
         counted = count
         await_frozen(process)
@@ -80,7 +80,7 @@ def test_frozen_process_ends_with_its_parent(tmp_path: Path) -> None:
         "variables['_HANDLER'] = 'main.handler'\n"
         "environment = Environment(bundle=here, runtime=here, variables=variables, arn='arn')\n"
         "limits = Limits(timeout_s=60, memory_mib=128)\n"
-        "print(environment.invoke(0, request_id='1', limits=limits).result[0], flush=True)\n"
+        "print(environment.invoke(0, request_id='1', limits=limits, pass_on=print).result[0], flush=True)\n"
         "time.sleep(60)\n"
     )
     parent = subprocess.Popen(

@@ -26,6 +26,17 @@ def invoke(aws: LocalAws, arn: str, event: Json = None) -> tuple[Json, str | Non
     return json.loads(answer["Payload"].read() or b"null"), answer.get("FunctionError")
 
 
+def permit(aws: LocalAws, arn: str, rule: str) -> None:
+    """Let a rule invoke a function, as CDK does."""
+    aws.place.client("lambda").add_permission(
+        FunctionName=arn,
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule,
+    )
+
+
 def test_environment_and_context(aws: LocalAws, deploy: Deploy) -> None:
     """The handler sees its deployed environment, its limits and what AWS's runtime sets."""
     arn = deploy(
@@ -321,7 +332,8 @@ def test_rule_invokes_a_function_until_it_succeeds(aws: LocalAws, deploy: Deploy
         Environment={"Variables": {"NOTE": str(tmp_path / "note")}},
     )
     events = aws.place.client("events")
-    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    rule = events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))["RuleArn"]
     events.put_targets(Rule=name, Targets=[{"Id": "f", "Arn": arn}])
+    permit(aws, arn, rule)
     events.put_events(Entries=[{"Source": name, "DetailType": "Test", "Detail": '{"word": "hi"}'}])
     eventually(lambda: (tmp_path / "note").exists() and (tmp_path / "note").read_text() == "hihi")

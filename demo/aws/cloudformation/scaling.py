@@ -122,27 +122,31 @@ def _delete_hook(order: Order, resource: Resource) -> None:
     )
 
 
+_POLICY = (
+    "AutoScalingGroupName", "PolicyType", "AdjustmentType", "MetricAggregationType", "EstimatedInstanceWarmup",
+    "MinAdjustmentMagnitude",
+)  # fmt: skip
+
+
 def _policy(order: Order) -> Made:
-    policy_type = order.properties.get("PolicyType", "SimpleScaling")
-    if policy_type not in {"SimpleScaling", "StepScaling"}:
-        raise ValueError(f"making a scaling policy: wanted SimpleScaling or StepScaling, found {policy_type}")
-    request = order.pick(
-        "AutoScalingGroupName", "PolicyType", "AdjustmentType", "ScalingAdjustment", "Cooldown",
-        "MetricAggregationType", "EstimatedInstanceWarmup",
-    )  # fmt: skip
+    return _put_policy(order, order.name)
+
+
+def _put_policy(order: Order, name: str) -> Made:
     steps = [
         {key: int(value) if key == "ScalingAdjustment" else float(value) for key, value in step.items()}
         for step in order.properties.get("StepAdjustments", [])
     ]
-    autoscaling = order.place.client("autoscaling")
-    autoscaling.put_scaling_policy(
-        PolicyName=order.name,
-        **integers(request, "ScalingAdjustment", "Cooldown", "EstimatedInstanceWarmup"),
-        **({"StepAdjustments": steps} if steps else {}),
-    )
-    (policy,) = autoscaling.describe_policies(PolicyNames=[order.name])["ScalingPolicies"]
-    arn = policy["PolicyARN"]
-    return Made(physical_id=arn, attributes={"Arn": arn, "PolicyName": order.name})
+    arn = order.place.client("autoscaling").put_scaling_policy(
+        PolicyName=name,
+        StepAdjustments=steps,
+        **integers(order.pick(*_POLICY), "EstimatedInstanceWarmup", "MinAdjustmentMagnitude"),
+    )["PolicyARN"]
+    return Made(physical_id=arn, attributes={"Arn": arn, "PolicyName": name})
+
+
+def _change_policy(order: Order, old: Resource) -> Made:
+    return _put_policy(order, old.made.attributes["PolicyName"])
 
 
 def _delete_policy(order: Order, resource: Resource) -> None:
@@ -183,11 +187,10 @@ KINDS = (
     ),
     Kind(
         type="AWS::AutoScaling::ScalingPolicy",
-        takes=takes(
-            "AutoScalingGroupName PolicyType AdjustmentType ScalingAdjustment StepAdjustments Cooldown "
-            "MetricAggregationType EstimatedInstanceWarmup"
-        ),
+        takes=frozenset(_POLICY) | takes("StepAdjustments"),
         create=_policy,
+        update=_change_policy,
+        replaces=takes("AutoScalingGroupName PolicyType"),
         delete=_delete_policy,
     ),
 )
