@@ -17,7 +17,7 @@ from core_agent import __version__, exposition, paths
 from core_agent.agent import Agent
 from core_agent.errors import DrawbridgeError
 from core_agent.host import Host
-from core_agent.install import install
+from core_agent.install import install, operator_file
 from core_agent.recovery import open_or_rebuild
 from core_agent.server import Server, listen
 
@@ -50,6 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, default=paths.SETTINGS, help="default: %(default)s")
     command.set_defaults(action=_serve)
 
+    command = commands.add_parser("operator-file", help=f"let HAProxy read FILE too, kept as {paths.OPERATOR_CFG}")
+    command.add_argument("file", metavar="FILE", help="frontends and backends of your own; - for none")
+    command.add_argument("--dry-run", action="store_true", help="let HAProxy judge it and change nothing")
+    command.set_defaults(action=_operator_file)
+
+    command = commands.add_parser("admit-operator-file", help="leave that file out if it is broken (systemd runs this)")
+    command.set_defaults(action=lambda _: operator_file.admit())
+
     command = commands.add_parser("relay", help=f"become {paths.RELAY} (sshd runs this by a former install's rules)")
     command.set_defaults(action=_relay)
 
@@ -66,6 +74,10 @@ def _install(options: argparse.Namespace) -> None:
         start=not options.no_start,
         dry_run=options.dry_run,
     )
+
+
+def _operator_file(options: argparse.Namespace) -> None:
+    operator_file.put(None if options.file == "-" else Path(options.file), dry_run=options.dry_run)
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from core_agent.haproxy import config as haproxy_config
 from core_agent.haproxy import variables as haproxy_variables
 from core_agent.haproxy.apply import Answers
 from core_agent.haproxy.facts import BackendFacts
+from core_agent.haproxy.frontend import WITHOUT_CERTIFICATE
 from core_agent.haproxy.plan import Step as ServerStep
 from core_agent.process import run
 from core_agent.roll import Burst
@@ -91,9 +92,9 @@ class Host:
         in nothing but names, numbers and addresses, each of a type that holds nothing else: it takes 60 ms. Raises
         ``FileFailed``, and ``CommandFailed`` with HAProxy's own words when it refuses the file.
         """
-        head, port = haproxy_config.head(self._settings, burst, core), self._settings.application.port
+        head = haproxy_config.head(self._settings, burst, core)
         entries: dict[str, str | None] = dict.fromkeys(gone or ())
-        entries |= {name: haproxy_config.line(server, port) for name, server in servers.items()}
+        entries |= {name: haproxy_config.line(server, self._settings) for name, server in servers.items()}
         forms = {(server.weight, server.maxconn, server.mode is Mode.READY) for server in servers.values()}
         judged = self._judged.get(head)
         check = None if judged is not None and forms <= judged else check_haproxy
@@ -122,9 +123,13 @@ class Host:
             backend=haproxy_config.BACKEND,
             frontend=haproxy_config.FRONTEND,
             port=self._settings.application.port,
+            users=self._settings.frontend,
         )
 
 
 def check_haproxy(path: Path) -> None:
-    """Let HAProxy read the file at ``path``; raises ``CommandFailed`` with its own words when it refuses."""
-    run(("haproxy", "-c", "-f", str(path)), doing=f"checking {path.name}")
+    """Let HAProxy read the file at ``path``; raises ``CommandFailed`` with its own words when it refuses.
+
+    All of it but the certificate, which is for root and HAProxy alone to read: `install` has that checked.
+    """
+    run(("env", f"{WITHOUT_CERTIFICATE}=1", "haproxy", "-c", "-f", str(path)), doing=f"checking {path.name}")

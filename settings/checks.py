@@ -183,8 +183,8 @@ def _proxies(settings: Settings) -> Iterator[str]:
     for network in frontend.trusted_proxies:
         if network.prefixlen == 0:
             yield f"frontend.trusted_proxies: wanted the proxies' networks, found {network}, which is everybody"
-    for network in _doubled(str(network) for network in frontend.trusted_proxies):
-        yield f"frontend.trusted_proxies: wanted each network once, found {network} twice"
+    for double in _doubled(str(network) for network in frontend.trusted_proxies):
+        yield f"frontend.trusted_proxies: wanted each network once, found {double} twice"
 
 
 def _doubled(words: Iterable[str]) -> Iterator[str]:

@@ -12,8 +12,10 @@ from settings.words import (
     Architecture,
     Bind,
     Clock,
+    CookieName,
     Day,
     DeviceName,
+    FilePath,
     Host,
     HostKey,
     ImageReference,
@@ -82,11 +84,29 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontend:
-    """HAProxy's side towards the users."""
+    """HAProxy's side towards the users.
+
+    A request waits ``queue_s`` at most for a free slot, and not at all when ``queue_factor`` times as many wait as the
+    core has slots; then, and when nobody is there, it is answered 503 and told to come back after ``retry_after_s``.
+    ``certificate`` is a PEM file with its key, or a folder of them, on the core. ``trusted_proxies`` may say who the
+    user is: in ``X-Forwarded-For``, or with ``accept_proxy`` in PROXY protocol, which they then have to speak.
+    ``send_proxy`` says it to the application's servers. With ``sticky_cookie`` HAProxy gives each user a cookie of that
+    name and keeps him where he is while his server is open and has room.
+    """
 
     bind: Bind = Bind(":80")
+    tls_bind: Bind | None = None
+    certificate: FilePath | None = None
+    redirect_to_tls: bool = True
     health_path: UrlPath = UrlPath("/health")
     health_host: Host = Host("localhost")
+    queue_s: Annotated[int, Range(1, 300)] = 5
+    queue_factor: Annotated[int, Range(1, 1000)] = 20
+    retry_after_s: Annotated[int, Range(1, 3600)] = 2
+    trusted_proxies: tuple[IPv4Network, ...] = ()
+    accept_proxy: bool = False
+    send_proxy: bool = False
+    sticky_cookie: CookieName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -244,3 +244,19 @@ class TimeZone(Name):
     __slots__ = ()
     shape = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
     wanted = "a time zone's name, such as Europe/Oslo"
+
+
+class FilePath(Name):
+    """An absolute path on the core, of a file or a folder."""
+
+    __slots__ = ()
+    shape = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._+@-]{1,255}){1,20}", re.ASCII)
+    wanted = "an absolute path of letters, digits and ._+@-, without . and .. as parts"
+
+
+class CookieName(Name):
+    """A cookie's name: part of the tokens of RFC 6265, 4.1.1, that mean nothing special to HAProxy."""
+
+    __slots__ = ()
+    shape = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+    wanted = "a cookie's name: 1 to 64 letters, digits, underscores and hyphens"

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core_agent.desired import Mode
 from core_agent.errors import RuntimeApiError
-from core_agent.haproxy import facts, variables
+from core_agent.haproxy import core_first, facts, variables
 from core_agent.haproxy.facts import BackendFacts, Reading
 from core_agent.haproxy.options import declaration
 from core_agent.haproxy.plan import (
@@ -22,6 +23,7 @@ from core_agent.haproxy.plan import (
     Step,
 )
 from core_agent.haproxy.runtime import RuntimeSession
+from settings.tables import Frontend
 
 _EXPERIMENTAL = "experimental-mode on"  # of this one session
 # A server whose idle connections are still being closed: the step stays in the next plan.
@@ -50,17 +52,30 @@ def read(path: Path, *, backend: str, frontend: str, steered_by: Iterable[str]) 
 
 
 def carry_out(
-    path: Path, steps: Sequence[Step], *, watch: Collection[int], backend: str, frontend: str, port: int
+    path: Path,
+    steps: Sequence[Step],
+    *,
+    watch: Collection[int],
+    backend: str,
+    frontend: str,
+    port: int,
+    users: Frontend,
 ) -> Answers:
     """Apply ``steps`` in order, then read the counters of the servers with the ids ``watch``, over one connection.
 
     A deletion that must wait for connections to close is no error: it is not among the steps that are done, and
     planning again yields it again. Raises ``RuntimeApiError`` for the first step that HAProxy refuses.
     """
-    lines = [line(step, backend=backend, port=port) for step in steps]
-    mode = [_EXPERIMENTAL] if any(isinstance(step, SetVariable) for step in steps) else []
+    lines = [line(step, backend=backend, port=port, send_proxy=users.send_proxy) for step in steps]
+    first = [_EXPERIMENTAL] if any(isinstance(step, SetVariable) for step in steps) else []
+    if users.sticky_cookie is not None:
+        first += [_stickiness(step) for step in steps if isinstance(step, SetMode)]
     with RuntimeSession(path) as session:
-        answers = session.run([*mode, *lines, *facts.partial(backend, frontend, watch)])[len(mode) :]
+        answers = session.run([*first, *lines, *facts.partial(backend, frontend, watch)])
+    for sent, answer in zip(first, answers, strict=False):
+        if answer:
+            raise RuntimeApiError(f"changing backend {backend}", sent, answer)
+    answers = answers[len(first) :]
     done = []
     for step, sent, answer in zip(steps, lines, answers, strict=False):
         if answer == _answer(step):
@@ -70,11 +85,17 @@ def carry_out(
     return Answers(done=tuple(done), reading=facts.parse_part(answers[len(lines) :]))
 
 
-def line(step: Step, *, backend: str, port: int) -> str:
+def _stickiness(step: SetMode) -> str:
+    """Return the command that lets users stick to the server, or move on: a drained one keeps its users else."""
+    change = "clear" if step.mode is Mode.READY else "set"
+    return f"{change} table {core_first.LEAVING} key {step.name}"
+
+
+def line(step: Step, *, backend: str, port: int, send_proxy: bool = False) -> str:
     """Return the runtime command of ``step``. Names and addresses are of types that hold no special character."""
     match step:
         case AddServer(server=server):
-            command = f"add server {backend}/{server.name} {declaration(server, port)}"
+            command = f"add server {backend}/{server.name} {declaration(server, port, send_proxy=send_proxy)}"
         case StartChecks(name=name):
             command = f"enable health {backend}/{name}"
         case SetWeight(name=name, weight=weight):

@@ -9,9 +9,12 @@ from core_agent.desired import Server
 CHECK = "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 2"
 WATCH = "observe layer4 error-limit 3 on-error mark-down on-marked-down shutdown-sessions"
 POOL = "pool-max-conn -1 pool-purge-delay 5s"
+# The health check says it too: an application that expects the header takes nothing without.
+PROXIED = " send-proxy-v2 check-send-proxy"
 
 
-def declaration(server: Server, port: int) -> str:
+def declaration(server: Server, port: int, *, send_proxy: bool) -> str:
     """Return what follows a burst server's name, in ``add server`` and in the file alike."""
     where = f"{server.address}:{port} id {server.id}"
-    return f"{where} {CHECK} weight {server.weight} maxconn {server.maxconn} {POOL} {WATCH}"
+    options = f"{CHECK} weight {server.weight} maxconn {server.maxconn} {POOL} {WATCH}"
+    return f"{where} {options}{PROXIED if send_proxy else ''}"

@@ -76,7 +76,9 @@ def _actions(
             f"write {paths.SSHD_DROP_IN}, checked by sshd",
             lambda: door.put_rules(user, starting=start),
         ),
-        _Action(f"write {', '.join(services.UNITS)}", lambda: services.put_units(zipapp, loaded)),
+        _Action(
+            f"write {', '.join(services.UNITS)} and {paths.HAPROXY_DROP_IN}", lambda: services.put_units(zipapp, loaded)
+        ),
     )
     configure = (
         _Action(f"make {paths.STATE}, unless it is there and whole", lambda: records.make(loaded)),

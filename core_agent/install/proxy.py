@@ -10,18 +10,21 @@ from pathlib import Path
 
 from core_agent import paths
 from core_agent.haproxy import config
-from core_agent.host import Host, check_haproxy
-from core_agent.install import ownership, records
+from core_agent.host import Host
+from core_agent.install import operator_file, ownership, records
 from settings import Settings
 
 
 def check(loaded: Settings) -> None:
-    """Let HAProxy judge the file that these settings make. Raises ``CommandFailed`` with its words, ``StateError``."""
+    """Let HAProxy judge the file that these settings make, alone and with the operator's own.
+
+    Raises ``CommandFailed`` with its words, and ``StateError``.
+    """
     with tempfile.TemporaryDirectory(prefix="drawbridge-") as folder:
         draft = Path(folder) / paths.HAPROXY_CFG.name
         wanted = records.desired(loaded)
         draft.write_text(config.render(loaded, wanted.burst, wanted.core, wanted.servers.values()))
-        check_haproxy(draft)
+        operator_file.judge_beside(draft)
 
 
 def write(loaded: Settings) -> None:

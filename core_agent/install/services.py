@@ -17,12 +17,13 @@ from settings import Settings
 
 UNITS = ("drawbridge-agent.service", "drawbridge-agent.socket")
 _SERVICE, _SOCKET = UNITS
+_DROP_IN = "haproxy.service.conf"
 _ANSWER_TIMEOUT_S = 15.0
 _JOURNAL_LINES = 15
 
 
 def put_units(zipapp: Path, settings: Settings) -> None:
-    """Write the units that ``zipapp`` carries, filled in from ``settings``."""
+    """Write the units that ``zipapp`` carries, filled in from ``settings``, and HAProxy's drop-in."""
     metrics_network = settings.tunnel.network if settings.tunnel.metrics_port else ""
     paths.UNITS.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(zipapp) as bundle:
@@ -31,6 +32,9 @@ def put_units(zipapp: Path, settings: Settings) -> None:
             text = text.replace("@SSH_USER@", settings.core.ssh_user)
             text = text.replace("@METRICS_NETWORK@", str(metrics_network))
             files.replace(paths.UNITS / name, text, mode=0o644)
+        paths.HAPROXY_DROP_IN.parent.mkdir(parents=True, exist_ok=True)
+        drop_in = bundle.read(f"core_agent/system/{_DROP_IN}").decode()
+        files.replace(paths.HAPROXY_DROP_IN, drop_in, mode=0o644)
 
 
 def stop_agent() -> None:
@@ -41,10 +45,12 @@ def stop_agent() -> None:
 
 def start() -> None:
     """Start, or reload, everything that the files on disk describe. Raises ``CommandFailed``."""
+    # Made by systemd when HAProxy starts with our drop-in: one that runs without has to be started anew, once.
+    again = "reload-or-restart" if paths.HAPROXY_EXTRA.is_dir() else "restart"
     for argv in (
         ("systemctl", "enable", "--now", f"wg-quick@{paths.INTERFACE}.service"),
         ("systemctl", "enable", "haproxy.service"),
-        ("systemctl", "reload-or-restart", "haproxy.service"),
+        ("systemctl", again, "haproxy.service"),
         ("systemctl", "enable", "--now", _SOCKET),
         ("systemctl", "enable", _SERVICE),
         ("systemctl", "restart", _SERVICE),

@@ -15,6 +15,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from core_agent import paths
 from core_agent.contract.codec import decode_reply, encode_request
 from core_agent.contract.messages import FactsReport, ReadFacts
 from core_agent.errors import DrawbridgeError
@@ -152,7 +153,11 @@ class Core:
 
     def _start_haproxy(self) -> None:
         self.host.run(("install", "-d", "-m", "2775", "-o", "haproxy", "-g", "haproxy", "/run/haproxy"))
-        haproxy = self.host.spawn(("haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"), name="haproxy")
+        # As the installer's drop-in has systemd do it: what the operator added is read too, unless it is broken.
+        self.host.run(("install", "-d", "-m", "0755", str(paths.HAPROXY_EXTRA)))
+        self.host.run(("/usr/bin/python3", "-I", str(paths.ZIPAPP), "admit-operator-file"))
+        files = ("-f", str(paths.HAPROXY_CFG), "-f", str(paths.HAPROXY_EXTRA))
+        haproxy = self.host.spawn(("haproxy", "-W", *files), name="haproxy")
         self._services["haproxy"] = haproxy
         self._await("HAProxy's port 80", haproxy, lambda: self._connects(80))
 
