@@ -37,8 +37,8 @@ format: .venv/.ready  ## let ruff put the code into its form
 test: setup  ## set everything up and run all tests (root: they make network namespaces)
 	pytest $(ARGS)
 
-demo: setup  ## set everything up and show the whole house on this machine (root); PAUSE=1 stops before the end
-	$(BIN)/python -m demo $(if $(PAUSE),--pause) $(ARGS)
+demo: setup  ## set everything up and show the whole house on this machine (root); PAUSE=1 stops at the spike's end, PICTURE=FILE.svg draws the run there
+	$(BIN)/python -m demo $(if $(PAUSE),--pause) $(if $(PICTURE),--picture $(PICTURE)) $(ARGS)
 
 synth: setup  ## write the CloudFormation templates to cdk.out
 	node_modules/.bin/cdk synth --quiet --no-notices $(ARGS)

@@ -13,8 +13,8 @@ from settings.words import Architecture, Runtime
 ACCOUNT = "123456789012"
 REGION = "eu-north-1"
 NAME = "drawbridge"
-SLOTS, SERVICE_MS = 10, 50
-NODES = 3
+SLOTS, SERVICE_MS = 10, 100
+NODE_SLOTS = 5  # half a core: with low 55 % and high 84 % a node that joins or leaves crosses only one threshold
 
 # Requests per second that the core serves with every slot busy.
 CORE_CAPACITY = SLOTS * 1000 / SERVICE_MS
@@ -52,13 +52,26 @@ drain_deadline_s = 20
 
 [application]
 port = 8080
-command = ["/usr/bin/python3", "-I", "{webapp}", "--port", "8080", "--slots", "{slots}", "--service-ms", "{service_ms}"]
+command = [
+  "/usr/bin/python3", "-I", "{webapp}", "--port", "8080", "--slots", "{node_slots}", "--service-ms", "{service_ms}",
+]
+
+[frontend]
+queue_s = 10  # while the first node boots, users would rather wait than be sent away
+queue_factor = 100  # the same in requests: 10 s of what the core answers
 
 [burst]
-weight = {slots}
-maxconn = {slots}
-calm_percent = 100  # the story sets the level itself; an alarm that clears must not change it
+weight = {node_slots}
+maxconn = {node_slots}
+calm_percent = 25
 alarm_percent = 100
+ramp_s = 4
+saturation_high_percent = 84
+saturation_low_percent = 55
+period_s = 10
+alarm_periods = 1
+calm_periods = 2
+warmup_s = 15
 
 [functions]
 architecture = "{architecture}"
@@ -75,6 +88,7 @@ def toml(*, host_key: str, identity: str, address: str = str(CORE_ADDRESS), ssh_
         host_key=host_key,
         identity=identity,
         slots=SLOTS,
+        node_slots=NODE_SLOTS,
         service_ms=SERVICE_MS,
         account=ACCOUNT,
         region=REGION,

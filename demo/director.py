@@ -11,13 +11,17 @@ from pathlib import Path
 
 from core_agent.errors import DrawbridgeError
 from demo import configuration, sandbox
+from demo.hosts.errors import HostError
 from demo.house import ROOT, House
+from demo.picture import draw
+from demo.record import Record
 from demo.screen import Screen
 from demo.story import pause, tell
 from stacks import bundle
 
 OUTSIDE = ROOT / ".demo"
 DOOR_PORT = 2222
+PICTURE = Path(".build/demo.svg")
 
 
 def main() -> int:
@@ -30,6 +34,13 @@ def main() -> int:
         default=DOOR_PORT,
         metavar="PORT",
         help="with --pause: where 127.0.0.1 leads to the core's sshd (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        default=PICTURE,
+        metavar="PATH",
+        help="where the run's picture is written as SVG, its record beside it as JSON (default: %(default)s)",
     )
     parser.add_argument("--keep-logs", type=Path, metavar="FOLDER", help="copy the logs there at the end")
     options = parser.parse_args()
@@ -63,15 +74,28 @@ def _inside(options: argparse.Namespace) -> int:
     house = House(Path(os.environ["TMPDIR"]) / "house")
     started = time.monotonic()
     try:
-        told = tell(house, screen, pause=(lambda: _pause(house, screen, options.door)) if options.pause else None)
+        record = tell(house, screen, pause=(lambda: _pause(house, screen, options.door)) if options.pause else None)
     finally:
         house.close()
         if options.keep_logs:
             shutil.copytree(house.logs, options.keep_logs, dirs_exist_ok=True)
-    verdict = "every claim held" if told else f"{len(screen.broken)} claims did not hold: {'; '.join(screen.broken)}"
+    broken = screen.broken
+    verdict = f"{len(broken)} claims did not hold: {'; '.join(broken)}" if broken else "every claim held"
     screen.say("")
     screen.say(f"{verdict}, in {time.monotonic() - started:.0f} s")
-    return 0 if told else 1
+    _keep(record, options.picture)
+    screen.say(f"the picture of this run: {options.picture}")
+    return 1 if broken else 0
+
+
+def _keep(record: Record, picture: Path) -> None:
+    """Write the run's picture and, beside it, what it was drawn from; raises ``HostError``."""
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.with_suffix(".json").write_text(record.dump() + "\n")
+        picture.write_text(draw(record))
+    except OSError as error:
+        raise HostError(f"writing the picture {picture}: {error.strerror}") from None
 
 
 def _pause(house: House, screen: Screen, door: int) -> None:

@@ -24,6 +24,7 @@ from demo.hosts.core import Core
 from demo.hosts.errors import HostError
 from demo.hosts.instance import Instances
 from demo.hosts.switch import API_ADDRESS, Switch
+from demo.recorder import Group
 from settings import Settings, parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,26 +171,32 @@ class House:
 
     # --- what the story looks at ------------------------------------------------------------------------------------
 
-    def set_desired(self, capacity: int) -> None:
-        """Ask for ``capacity`` instances through the AWS API."""
-        self.aws.place.client("autoscaling").set_desired_capacity(
-            AutoScalingGroupName=self.settings.group_name, DesiredCapacity=capacity, HonorCooldown=False
+    def set_minimum(self, capacity: int) -> None:
+        """Let the group have ``capacity`` instances at least, by AWS's API; load moves it above that."""
+        self.aws.place.client("autoscaling").update_auto_scaling_group(
+            AutoScalingGroupName=self.settings.group_name, MinSize=capacity
         )
 
-    def lifecycle_states(self) -> dict[str, str]:
-        """Return instance id → AWS's lifecycle state."""
-        groups = self.aws.place.client("autoscaling").describe_auto_scaling_groups(
+    def group(self) -> Group:
+        """Return the group as AWS describes it."""
+        (group,) = self.aws.place.client("autoscaling").describe_auto_scaling_groups(
             AutoScalingGroupNames=[self.settings.group_name]
-        )
-        return {
-            instance["InstanceId"]: instance["LifecycleState"]
-            for group in groups["AutoScalingGroups"]
-            for instance in group["Instances"]
-        }
+        )["AutoScalingGroups"]
+        states = {instance["InstanceId"]: instance["LifecycleState"] for instance in group["Instances"]}
+        return Group(minimum=group["MinSize"], desired=group["DesiredCapacity"], states=states)
 
-    def phases(self) -> dict[str, str]:
-        """Return instance id → the core's phase."""
-        return {node.instance: node.phase.value for node in self.core.ask_facts().nodes}
+    def alarms(self) -> dict[str, str]:
+        """Return the state of every alarm by its name, without the prefix of the settings' name."""
+        described = self.aws.place.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        prefix = f"{configuration.NAME}-"
+        return {alarm["AlarmName"].removeprefix(prefix): alarm["StateValue"] for alarm in described}
+
+    def scaling_causes(self) -> list[str]:
+        """Return why AWS launched and terminated instances, in its own words, the oldest first, each once."""
+        activities = self.aws.place.client("autoscaling").describe_scaling_activities(
+            AutoScalingGroupName=self.settings.group_name
+        )["Activities"]
+        return list(dict.fromkeys(activity["Cause"] for activity in reversed(activities)))
 
     def stacks(self) -> list[str]:
         """Return the names of the product's stacks that exist."""

@@ -123,7 +123,7 @@ class Recorder:
         readings: Iterable[Reading],
         events: Iterable[Event],
         *,
-        home: frozenset[str],
+        home: Collection[str],
         capacity: float,
         begin: float,
     ) -> Record:

@@ -1,46 +1,54 @@
-"""The demo's story, told live: each chapter does something to the house, shows it, and checks what it claims."""
+"""The demo's story, told live: a spike comes and goes, nobody touches anything, and each chapter checks its claims."""
 
 from __future__ import annotations
 
 import select
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from core_agent.contract.messages import FactsReport
-from demo.configuration import CORE_CAPACITY, NODES, SERVICE_MS, SLOTS
+from demo.configuration import CORE_CAPACITY, SERVICE_MS, SLOTS
 from demo.hosts.client import Reading
 from demo.hosts.errors import HostError
 from demo.hosts.switch import CORE_ADDRESS
 from demo.house import House
+from demo.record import Event, Record
+from demo.recorder import Recorder
 from demo.screen import Screen, bar
-from demo.timeline import Timeline
+from demo.stages import Stages
 
-JOIN_LIMIT_S, LEAVE_LIMIT_S = 60, 60
-STEADY_S, SPIKE_S = 5, 15
-STEADY, SPIKE = 0.5 * CORE_CAPACITY, 2.0 * CORE_CAPACITY
-PAUSE_LIMIT_S = 1800
-CORE_SERVER = "no-primary"
-
-_JOIN_STAGES = ("Pending:Wait", "seated", "enrolled", "active", "InService")
-_LEAVE_STAGES = ("Terminating:Wait", "draining", "core gone", "AWS gone")
+STEADY, SPIKE = 0.5 * CORE_CAPACITY, 3.0 * CORE_CAPACITY
+CLIMB_S, HOLD_S, FALL_S, STANDBY_S = 80, 30, 20, 8
+VOLLEY = 15
+CALM_LIMIT_S, HOME_LIMIT_S, PAUSE_LIMIT_S = 180, 420, 1800
+_BEFORE_S = 10  # of steady traffic that the record begins with
 
 
-def tell(house: House, screen: Screen, *, pause: Callable[[], None] | None) -> bool:
-    """Tell the whole story; return whether every claim on the screen held. ``pause`` is called at the spike's end."""
+def tell(house: House, screen: Screen, *, pause: Callable[[], None] | None) -> Record:
+    """Tell the whole story and return its record; ``screen.broken`` says what did not hold.
+
+    ``pause`` is called at the spike's end, with the load running.
+    """
     _core(house, screen)
     _deploy(house, screen)
-    house.users.start(f"http://{CORE_ADDRESS}/", rate=STEADY, seconds=2400, on_second=lambda r: screen.live(_line(r)))
-    _steady(house, screen)
-    joins = _scale_out(house, screen)
-    _spike(house, screen)
-    if pause is not None:
-        pause()
-    leaves = _scale_in(house, screen)
-    _reckon(house, screen, joins, leaves)
+    with Recorder(core=house.core.ask_facts, group=house.group, alarms=house.alarms) as recorder:
+        house.users.start(
+            f"http://{CORE_ADDRESS}/", rate=STEADY, seconds=3000, on_second=lambda r: screen.live(_line(r, recorder))
+        )
+        _steady(house, screen, recorder)
+        climb = _spike(house, screen, recorder)
+        if pause is not None:
+            pause()
+        fall = _fall(house, screen, recorder)
+        _home(house, screen, recorder, fall)
+        _reckon(house, screen, recorder)
+    stages = Stages.of(house, recorder, since=climb)
+    events = (*stages.events(), Event(at=fall, text="load falls to 0.5 ×"), *_homecoming(house, recorder, fall))
     _destroy(house, screen)
-    return not screen.broken
+    return recorder.record(
+        house.users.readings, events, home=_home_servers(house), capacity=CORE_CAPACITY, begin=climb - _BEFORE_S
+    )
 
 
 # --- chapters -------------------------------------------------------------------------------------------------------
@@ -50,11 +58,11 @@ def _core(house: House, screen: Screen) -> None:
     screen.chapter(f"The core in Norway, {CORE_ADDRESS}: installed by the product's own installer")
     screen.say(house.build_core())
     facts = house.core.ask_facts()
-    up = [server.name for server in facts.load.servers if server.up]
+    up = {server.name for server in facts.load.servers if server.up}
     screen.claim(
         "the core's own server is up and the agent has nothing left to do",
-        holds=up == [CORE_SERVER] and facts.pending_steps == 0,
-        found=f"up: {', '.join(up) or 'none'}; pending steps: {facts.pending_steps}",
+        holds=up == _home_servers(house) and facts.pending_steps == 0,
+        found=f"up: {', '.join(sorted(up)) or 'none'}; pending steps: {facts.pending_steps}",
     )
 
 
@@ -67,87 +75,112 @@ def _deploy(house: House, screen: Screen) -> None:
     screen.claim("three stacks stand", holds=len(stacks) == 3, found=", ".join(stacks))
 
 
-def _steady(house: House, screen: Screen) -> None:
+def _steady(house: House, screen: Screen, recorder: Recorder) -> None:
     screen.chapter(
         f"Steady traffic: {STEADY:.0f} requests/s, half of what the core's {SLOTS} slots × {SERVICE_MS} ms serve"
     )
-    screen.say(house.fab("burst", "--level", "0", "--reason", "demo: bridge up"))
+    calm = f"{house.settings.burst.calm_percent} %"
+    screen.say("from here on nobody is at the controls: telemetry, alarms, policies and functions do what is done")
+    _until(lambda: recorder.first("level", calm, since=0) is not None, CALM_LIMIT_S, "the calm burst level")
+    facts = house.core.ask_facts()
+    screen.say(f"burst level {facts.burst.level_percent} %: {facts.burst.reason}")
+    shares = _shares(house.users.readings)
+    screen.claim("the core serves all of it", holds=shares.keys() == _home_servers(house), found=_percentages(shares))
+
+
+def _spike(house: House, screen: Screen, recorder: Recorder) -> float:
+    """The load climbs and stays; returns when it began."""
+    screen.chapter(f"The spike: {STEADY:.0f} → {SPIKE:.0f} requests/s in {CLIMB_S} s, then {HOLD_S} s of that")
+    climb = time.monotonic()
+    house.users.ramp(SPIKE, seconds=CLIMB_S)
+    _until(lambda: house.users.readings[-1].rate >= SPIKE, CLIMB_S + 20, "the whole load")
+    _seconds(house, HOLD_S)
+    readings = [reading for reading in house.users.readings if reading.at > climb]
+    Stages.of(house, recorder, since=climb).show(screen)
+    _who_answered(house, screen, readings[-HOLD_S:])
+    above = next(reading.at for reading in readings if reading.rate >= 1.25 * CORE_CAPACITY)
+    busy = [look.busy / look.slots if look.slots else 0.0 for look in recorder.looks if look.at >= above]
+    full = sum(busy) / max(1, len(busy))
+    screen.claim("the core stays full: at least 95 % of its slots are busy", holds=full >= 0.95, found=f"{full:.1%}")
+    facts, alarm = house.core.ask_facts(), house.settings.burst.alarm_percent
+    screen.claim(
+        f"the alarms set the burst level to {alarm} %",
+        holds=facts.burst.level_percent == alarm,
+        found=f"{facts.burst.level_percent} %: {facts.burst.reason}",
+    )
+    group, active = house.group(), recorder.looks[-1].nodes
+    screen.claim(
+        "the group grew by itself, and every node it wants serves",
+        holds=active == group.desired > group.minimum,
+        found=f"{group.minimum} → {group.desired}, of which {active} serve",
+    )
+    return climb
+
+
+def _fall(house: House, screen: Screen, recorder: Recorder) -> float:
+    """The load falls below what the core serves, while the nodes still stand by; returns when it began to."""
+    screen.chapter(f"Back to {STEADY:.0f} requests/s within {FALL_S} s, with the nodes still standing by")
+    fall = time.monotonic()
+    house.users.ramp(STEADY, seconds=FALL_S)
+    _until(lambda: house.users.readings[-1].rate <= STEADY, FALL_S + 20, "the old load")
+    _seconds(house, 2)  # what came before is answered
+    nodes = recorder.looks[-1].nodes
+    share = _edge_share(house, _seconds(house, STANDBY_S))
+    screen.claim(
+        f"below the core's capacity AWS gets at most 0.5 %, with {nodes} nodes ready to serve",
+        holds=share <= 0.005 and nodes > 0,
+        found=f"{share:.2%}",
+    )
+    house.users.volley(VOLLEY)
+    readings = _seconds(house, 2)
+    overflow = sum(count for name, count in _shares(readings).items() if name not in _home_servers(house))
+    slowest = max(reading.latency_ms["max"] or 0.0 for reading in readings)
+    screen.claim(
+        f"what finds the core full goes to a node at once: {VOLLEY} more requests in one instant",
+        holds=overflow >= VOLLEY - SLOTS and slowest < 2 * SERVICE_MS,
+        found=f"{overflow} overflowed, and the slowest answer took {slowest:.0f} ms (service: {SERVICE_MS} ms)",
+    )
+    return fall
+
+
+def _home(house: House, screen: Screen, recorder: Recorder, fall: float) -> None:
+    screen.chapter("Home: the alarms calm down, and the group goes back to its minimum")
     before = len(house.users.readings)
-    _until(lambda: len(house.users.readings) >= before + STEADY_S, STEADY_S + 20, "seconds of steady traffic")
-    shares = _shares(house.users.readings[before:])
-    screen.claim("the core serves all of it", holds=shares.keys() == {CORE_SERVER}, found=_percentages(shares))
 
+    def at_home() -> bool:
+        group = house.group()
+        return group.desired == group.minimum == len(group.states) and recorder.looks[-1].nodes == group.minimum
 
-def _scale_out(house: House, screen: Screen) -> Timeline:
-    screen.chapter(f"Scale-out: desired capacity 0 → {NODES}, asked through the AWS API")
-    with _timeline(house) as timeline:
-        house.set_desired(NODES)
-        _until(lambda: timeline.all_reached("InService", NODES), JOIN_LIMIT_S, f"{NODES} instances in service")
-    _stages(screen, timeline.marks, _JOIN_STAGES)
-    facts = house.core.ask_facts()
-    ready = [node.instance for node in facts.nodes if node.phase == "active"]
+    _until(at_home, HOME_LIMIT_S, "the group at its minimum")
+    _seconds(house, 2)
+    facts, group, running = house.core.ask_facts(), house.group(), house.instances.running
+    gone = [name for name, seen in recorder.marks.items() if {"core gone", "AWS gone"} <= seen.keys()]
     screen.claim(
-        "every node is seated, enrolled and active on the core",
-        holds=len(ready) == NODES,
-        found=f"{len(ready)} of {NODES}",
+        f"the group is back at its minimum, {group.minimum}; each node was drained before it went",
+        holds=len(facts.nodes) == len(running) == group.minimum and len(gone) == len(recorder.marks) - group.minimum,
+        found=f"{len(gone)} of {len(recorder.marks)} gone; machines: {len(running)}; {time.monotonic() - fall:.0f} s",
     )
-    return timeline
-
-
-def _spike(house: House, screen: Screen) -> None:
-    screen.chapter(f"The spike: {SPIKE:.0f} requests/s, twice the core's capacity, and the bridge let down")
-    screen.say(house.fab("burst", "--level", "100", "--reason", "demo: spike"))
-    house.users.set_rate(SPIKE)
-    _until(lambda: house.users.readings[-1].rate == SPIKE, 10, "the new rate")
-    before = len(house.users.readings) + 2  # the first seconds are still filling the slots
-    _until(lambda: len(house.users.readings) >= before + SPIKE_S, SPIKE_S + 20, "seconds of spike")
-    readings = house.users.readings[before:]
-    _picture(screen, readings, house.core.ask_facts())
-    shares = _shares(readings)
-    total = sum(shares.values())
-    core = shares.get(CORE_SERVER, 0) / len(readings)
+    calm = house.settings.burst.calm_percent
     screen.claim(
-        "the core stays full: at least 75 % of its capacity is served at home",
-        holds=core >= 0.75 * CORE_CAPACITY,
-        found=f"{core:.0f} of {CORE_CAPACITY:.0f} requests/s",
+        f"the burst level is back at {calm} %",
+        holds=facts.burst.level_percent == calm,
+        found=f"{facts.burst.level_percent} %: {facts.burst.reason}",
     )
-    edge = {name: count / total for name, count in shares.items() if name != CORE_SERVER}
-    mean = sum(edge.values()) / NODES
-    spread = max((abs(share - mean) / mean for share in edge.values()), default=1.0)
-    screen.claim(
-        f"the rest is shared by weight: {NODES} nodes of equal weight within 15 % of each other",
-        holds=len(edge) == NODES and spread <= 0.15,
-        found=f"furthest from the mean: {spread:.0%}",
-    )
+    share = _edge_share(house, house.users.readings[before:])
+    screen.claim("AWS got at most 0.5 % of the requests on the way", holds=share <= 0.005, found=f"{share:.2%}")
 
 
-def _scale_in(house: House, screen: Screen) -> Timeline:
-    screen.chapter(f"Scale-in: {STEADY:.0f} requests/s again, desired capacity {NODES} → 0")
-    house.users.set_rate(STEADY)
-    with _timeline(house) as timeline:
-        _until(lambda: len(timeline.marks) >= NODES, 10, "a first look")
-        house.set_desired(0)
-        _until(lambda: timeline.all_reached("AWS gone", NODES), LEAVE_LIMIT_S, f"{NODES} instances gone")
-    _stages(screen, timeline.marks, _LEAVE_STAGES)
-    facts = house.core.ask_facts()
-    present = house.instances.running
-    screen.claim(
-        "drained and gone: no node on the core, no machine running",
-        holds=not facts.nodes and not present,
-        found=f"nodes: {len(facts.nodes)}, machines: {len(present)}",
-    )
-    return timeline
-
-
-def _reckon(house: House, screen: Screen, joins: Timeline, leaves: Timeline) -> None:
+def _reckon(house: House, screen: Screen, recorder: Recorder) -> None:
     screen.chapter("The reckoning")
-    time.sleep(1)  # the last node's connections have ended; a second of plain traffic proves it
     total = house.users.finish()
     rows = [
-        (name, str(count), f"{count / total.ok:.1%}", _span(joins, name, "InService"), _span(leaves, name, "AWS gone"))
+        (name, str(count), f"{count / total.ok:.1%}", *_lifetime(recorder.marks.get(name, {})))
         for name, count in sorted(total.servers.items(), key=lambda item: -item[1])
     ]
     screen.table(("server", "requests", "share", "join, s", "leave, s"), rows)
+    screen.say("why the group changed, in AWS's words:")
+    for cause in house.scaling_causes():
+        screen.say(f"- {cause}")
     latency = ", ".join(f"{name} {value:.0f} ms" for name, value in total.latency_ms.items() if value is not None)
     screen.say(f"sent {total.sent}, answered {total.ok}, failed {total.failed}; {latency}")
     screen.claim(
@@ -186,28 +219,50 @@ def _until(done: Callable[[], bool], limit_s: float, wanted: str) -> None:
     while not done():
         if time.monotonic() > deadline:
             raise HostError(f"waiting: wanted {wanted} within {limit_s:.0f} s, found them missing")
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
-def _timeline(house: House) -> Timeline:
-    return Timeline({"core": house.phases, "AWS": house.lifecycle_states})
+def _seconds(house: House, count: int) -> tuple[Reading, ...]:
+    """Let ``count`` seconds of load pass and return them."""
+    before = len(house.users.readings)
+    _until(lambda: len(house.users.readings) >= before + count, count + 20, f"{count} seconds of load")
+    return house.users.readings[before : before + count]
 
 
-def _stages(screen: Screen, marks: Mapping[str, Mapping[str, float]], stages: tuple[str, ...]) -> None:
-    screen.say("seconds from the request to the first sight of each stage (–: over between two looks, a tenth apart):")
-    rows = [
-        (instance, *(f"{seen[stage]:.1f}" if stage in seen else "–" for stage in stages))
-        for instance, seen in sorted(marks.items())
-    ]
-    screen.table(("instance", *stages), rows)
+def _homecoming(house: House, recorder: Recorder, fall: float) -> tuple[Event, ...]:
+    """When the level and the group came back after the load had fallen."""
+    calm, minimum = house.settings.burst.calm_percent, house.settings.edge.min_capacity
+    level = recorder.first("level", f"{calm} %", since=fall)
+    home = recorder.first("desired", str(minimum), since=fall)
+    return tuple(
+        Event(at=at, text=text)
+        for at, text in ((level, f"alarms are calm: level {calm} %"), (home, "the group wants its minimum again"))
+        if at is not None
+    )
 
 
-def _span(timeline: Timeline, name: str, stage: str) -> str:
-    seconds = timeline.marks.get(name, {}).get(stage)
-    return "" if seconds is None else f"{seconds:.1f}"
+def _home_servers(house: House) -> set[str]:
+    return {str(server.name) for server in house.settings.core.servers}
 
 
-def _shares(readings: tuple[Reading, ...]) -> dict[str, int]:
+def _edge_share(house: House, readings: Sequence[Reading]) -> float:
+    shares = _shares(readings)
+    edge = sum(count for name, count in shares.items() if name not in _home_servers(house))
+    return edge / max(1, sum(shares.values()))
+
+
+def _lifetime(seen: Mapping[str, float]) -> tuple[str, str]:
+    """How long a node took from ordered to in service, and from leaving to gone; empty where not seen."""
+    first, service = min(seen.values(), default=0.0), seen.get("InService")
+    leaving = min((at for stage, at in seen.items() if stage.startswith("Terminating")), default=None)
+    gone = seen.get("AWS gone")
+    return (
+        "" if service is None else f"{service - first:.1f}",
+        "" if leaving is None or gone is None else f"{gone - leaving:.1f}",
+    )
+
+
+def _shares(readings: Sequence[Reading]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for reading in readings:
         for name, count in reading.servers.items():
@@ -220,24 +275,30 @@ def _percentages(shares: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count / total:.0%}" for name, count in sorted(shares.items()))
 
 
-def _picture(screen: Screen, readings: tuple[Reading, ...], facts: FactsReport) -> None:
+def _who_answered(house: House, screen: Screen, readings: Sequence[Reading]) -> None:
     shares = _shares(readings)
     total = sum(shares.values()) or 1
-    weights: dict[str, str] = {node.instance: str(node.weight) for node in facts.nodes}
+    weights: dict[str, str] = {node.instance: str(node.weight) for node in house.core.ask_facts().nodes}
     rows = [
         (
             name,
             weights.get(name, "core first"),
             f"{count / len(readings):.0f}",
             f"{count / total:.1%}",
-            bar(count / total),
+            bar(count / total).ljust(30),
         )
         for name, count in sorted(shares.items(), key=lambda item: -item[1])
     ]
-    screen.table(("server", "weight", "requests/s", "share", ""), [(*row[:4], row[4].ljust(30)) for row in rows])
+    screen.say(f"who answered in the last {len(readings)} s:")
+    screen.table(("server", "weight", "requests/s", "share", ""), rows)
 
 
-def _line(reading: Reading) -> str:
+def _line(reading: Reading, recorder: Recorder) -> str:
     p99 = reading.latency_ms.get("p99")
-    parts = [f"{reading.sent:4d} sent/s", f"{reading.failed} failed", f"p99 {p99:.0f} ms" if p99 else "p99 –"]
-    return "   ".join([*parts, _percentages(reading.servers)])
+    edge = sum(count for name, count in reading.servers.items() if name.startswith("i-"))
+    parts = [f"{reading.sent:4d} sent/s", f"core {reading.ok - edge:3d}", f"AWS {edge:3d}", f"{reading.failed} failed"]
+    parts.append(f"p99 {p99:4.0f} ms" if p99 else "p99    –")
+    if recorder.looks:
+        look = recorder.looks[-1]
+        parts += [f"queue {look.queue}", f"level {look.level_percent} %", f"nodes {look.nodes} of {look.desired}"]
+    return "   ".join(parts)

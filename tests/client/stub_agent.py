@@ -45,7 +45,9 @@ from core_agent.errors import RefusalKind
 
 GROUP = GroupName("eu-north-1/drawbridge-edge")
 LOAD = LoadReport(
-    servers=(CoreServerReport(name="no-primary", up=True, busy=12, slots=50, queue=3),), queue=1, requests_total=123_456
+    servers=(CoreServerReport(name="no-primary", up=True, busy=12, slots=50, queue=3, configured=50),),
+    queue=1,
+    requests_total=123_456,
 )
 CORE_KEY = PublicKey("Cs0Q4XE7Wk9WJ3eE0S+8o5m4cP6p0mX5mI5J2aY0XFE=")
 

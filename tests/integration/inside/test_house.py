@@ -89,8 +89,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     house.open_aws()
     house.fab("publish-key")
     house.deploy(lambda _: None)
-    house.set_desired(1)
-    until(lambda: list(house.lifecycle_states().values()) == ["InService"], "one instance in service", limit_s=90)
+    house.set_minimum(1)  # which no alarm goes below
+    until(lambda: list(house.group().states.values()) == ["InService"], "one instance in service", limit_s=90)
     yield Deployed(house, next(iter(house._names)))
     house.close()
 
