@@ -17,10 +17,11 @@ from core_agent.contract.messages import (
     Report,
     Seats,
     SetBurst,
+    SetCapacity,
     SyncFleet,
     TunnelReport,
 )
-from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason, ServerName
 from core_agent.roll import Burst
 from core_agent.state import State
 from settings import Settings
@@ -100,6 +101,10 @@ class Core:
     def burst(self, level: int, *, core: int = 100) -> Report:
         """Set the level, and the core's share."""
         return self.agent.carry_out(SetBurst(level_percent=level, reason=Reason("test"), core_percent=core))
+
+    def capacity(self, slots: int | None, server: str = "no-primary") -> Report:
+        """Set a core server's slots as an operator does; None takes that back."""
+        return self.agent.carry_out(SetCapacity(server=ServerName(server), slots=slots, reason=Reason("test")))
 
     def join(self, *numbers: int) -> None:
         """Bring nodes ``i-N`` all the way to active, beside those that are there."""

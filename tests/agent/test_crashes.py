@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from core_agent.contract.messages import ActivateNode, EnrollNode, Hold, HoldNode, Lifecycle, SetBurst
-from core_agent.contract.names import InstanceId, Reason
+from core_agent.contract.messages import ActivateNode, EnrollNode, Hold, HoldNode, Lifecycle, SetBurst, SetCapacity
+from core_agent.contract.names import InstanceId, Reason, ServerName
 from tests.agent.walk.cloud import GROUPS
 from tests.agent.walk.drift import FILE_EDITS, PEER_DRIFTS, SERVER_DRIFTS
 from tests.agent.walk.invariants import TUNNEL
@@ -66,9 +66,24 @@ def hold(instance: InstanceId, wish: Hold) -> Chapter:
     return lambda stage: stage.tell(HoldNode(instance=instance, hold=wish, reason=REASON))
 
 
-def level(percent: int) -> Chapter:
+def level(percent: int, core: int = 100) -> Chapter:
     """An alarm speaks."""
-    return lambda stage: stage.tell(SetBurst(level_percent=percent, reason=REASON))
+    return lambda stage: stage.tell(SetBurst(level_percent=percent, reason=REASON, core_percent=core))
+
+
+def slots(number: int | None) -> Chapter:
+    """An operator says how much the core carries, or takes it back."""
+    return lambda stage: stage.tell(SetCapacity(server=ServerName("no-primary"), slots=number, reason=REASON))
+
+
+def seconds(number: int) -> Chapter:
+    """Time passes, and the agent sees to what is in motion."""
+
+    def pass_by(stage: Stage) -> None:
+        stage.life.now += number
+        stage.watch(stage.life.advance)
+
+    return pass_by
 
 
 def together(*instances: InstanceId) -> Chapter:
@@ -158,6 +173,8 @@ STORIES: dict[str, tuple[tuple[Chapter, ...], tuple[Chapter, ...]]] = {
     "renew": (joined(ONE), (look(i_1="leaving"), look(gone=(ONE,)), launch(ONE), look(), enroll(ONE), answer, tick)),
     "rest and return": (joined(ONE), (look(i_1="resting"), look(i_1="joining"), answer, ready(ONE))),
     "weigh": ((*joined(ONE), *joined(TWO)), (level(10), level(0), level(100))),
+    "ramp": (joined(ONE)[:-3], (ready(ONE), seconds(4), seconds(4), seconds(4))),
+    "ahead of a peak": (joined(ONE), (level(100, core=60), slots(80), level(25), slots(None))),
     "hold": (joined(ONE), (hold(ONE, Hold.DRAIN), hold(ONE, Hold.NONE), hold(ONE, Hold.REMOVE))),
     "disown": ((*joined(ONE), *joined(TWO), *joined(THREE)), (look(gone=(ONE, TWO, THREE)),)),
     "two groups": ((*joined(ONE), *joined(TWO, 1)), (look(i_1="leaving"), launch(THREE, 1), look(1), enroll(THREE))),
@@ -186,6 +203,8 @@ def _tell_story(name: str, cut: int | None) -> tuple[str, int, bool]:
                 chapter(stage)
         effects, stage.machine.cut_after = stage.machine.done - begin, None
         stage.nodes_answer()
+        stage.look()
+        stage.life.now += stage.settings.burst.ramp_s
         stage.look()
         done = stage.machine.done
         stage.look()

@@ -230,16 +230,18 @@ def test_two_groups_can_exchange_their_nodes(core: Core) -> None:
 
 
 def test_levels_scale_weight_and_slots(core: Core) -> None:
-    """Half a level is half of both; never 0 on an open server; level 0 closes and 1 opens again."""
+    """Half a level is half of both, never 0; at level 0 the rules keep requests home, and an edge alone has it all."""
     core.join(1)
     core.burst(50)
     assert "ready weight 14 maxconn 14" in core.host.text()
     core.burst(1)
     assert "ready weight 1 maxconn 1" in core.host.text()
     core.burst(0)
-    assert "drain weight 1 maxconn 1" in core.host.text()
-    core.burst(100)
     assert "ready weight 28 maxconn 28" in core.host.text()
+    assert core.host.variables["edge_closed"] == 1
+    core.burst(25)
+    assert "ready weight 7 maxconn 7" in core.host.text()
+    assert core.host.variables["edge_closed"] == 0
 
 
 def test_a_rested_node_proves_itself_anew(core: Core) -> None:

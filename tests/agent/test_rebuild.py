@@ -90,7 +90,7 @@ def test_what_the_core_runs_is_what_the_rebuilt_records_ask_for(
         ({"phase": Phase.ACTIVE}, 25, ("active", "serving", False)),
         ({"phase": Phase.ACTIVE, "hold": Hold.DRAIN}, 25, ("enrolled", "joining", False)),
         ({"phase": Phase.ACTIVE, "lifecycle": Lifecycle.RESTING}, 25, ("enrolled", "joining", False)),
-        ({"phase": Phase.ACTIVE}, 0, ("enrolled", "serving", False)),
+        ({"phase": Phase.ACTIVE}, 0, ("active", "serving", False)),
         ({"phase": Phase.ENROLLED}, 25, ("enrolled", "joining", False)),
         ({"phase": Phase.DRAINING}, 25, ("enrolled", "joining", False)),
         ({"phase": Phase.DRAINING, "removing": True}, 25, ("enrolled", "joining", False)),
@@ -151,15 +151,22 @@ def test_an_older_look_is_answered_and_not_applied(core: Core) -> None:
     assert (report.applied, core.phases()) == (False, {"i-1": "active"})
 
 
-def test_a_raised_level_opens_those_that_the_file_had_closed(core: Core) -> None:
-    """At level 0 nobody can tell who served: whoever answers its check does, without waiting for a look."""
-    core.join(1, 2)
-    core.burst(0)
-    core.host.checked("i-2", "L4CON")
+def test_levels_shares_and_slots_are_found_again(core: Core) -> None:
+    """All that an operator or an alarm said of the core is in its file, the reasons too."""
+    core.join(1)
+    core.burst(25, core=60)
+    core.capacity(80)
+    before = (core.state.burst, core.state.capacity, core.host.variables, core.host.text())
     start_again(core)
     core.agent.tick()
-    core.burst(100)
-    assert core.phases() == {"i-1": "active", "i-2": "enrolled"}
+    assert (core.state.burst, core.state.capacity, core.host.variables, core.host.text()) == before
+    assert core.host.servers["no-primary"].maxconn == 80
+
+
+def test_a_file_of_an_agent_that_knew_no_share_is_read() -> None:
+    """All of the core's slots, as it acted."""
+    wg_conf, haproxy_cfg = two_nodes()
+    assert rebuilt(wg_conf, haproxy_cfg.replace(", core share 100 %", "")).burst.core_percent == 100
 
 
 def test_a_removed_node_stays_out(core: Core) -> None:
@@ -222,8 +229,15 @@ MISREAD = [
     ("AllowedIPs = 10.100.0.3/32\n", "", r"wg0\.conf, line 18: wanted `AllowedIPs = ADDRESS/32`, found ''"),
     # haproxy.cfg
     ("# Written by", "# Edited by", r"haproxy\.cfg, line 1: wanted `# Written by the drawbridge agent …`, found '# Ed"),
-    ("# burst level 25 %: calm\n", "", r"haproxy\.cfg, line 2: wanted `# burst level N %: REASON`, found 'global'"),
+    (
+        "# burst level 25 %, core share 100 %: calm\n",
+        "",
+        r"haproxy\.cfg, line 2: wanted `# burst level N %, core share N %: REASON`, found 'global'",
+    ),
     ("level 25 %", "level 101 %", r"haproxy\.cfg, line 2: wanted `# burst level"),
+    ("share 100 %", "share 0 %", r"haproxy\.cfg, line 2: wanted `# burst level"),
+    ("\nglobal\n", "\n# slots of no-primary: many\nglobal\n", r"line 3: wanted `# slots of NAME N: REASON`, found"),
+    ("\nglobal\n", "\n# slots of I-1 5: many\nglobal\n", r"haproxy\.cfg, line 3: wanted a core server's name"),
     ("%: calm", f"%: {'x' * 201}", r"haproxy\.cfg, line 2: wanted a reason"),
     ("server i-2 ", "server i-1 ", r"haproxy\.cfg, line \d+: wanted one server i-1, found a second"),
     ("server i-2 ", "server i-3 ", r"haproxy\.cfg, line \d+: wanted a peer of i-3 in wg0\.conf, found none"),

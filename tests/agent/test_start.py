@@ -13,6 +13,7 @@ import pytest
 import settings
 from core_agent import files, paths
 from core_agent.contract.names import Reason
+from core_agent.desired import CoreSlots
 from core_agent.errors import CommandFailed, FileFailed, RecordFailed, StateError
 from core_agent.files import replace
 from core_agent.haproxy import config
@@ -162,9 +163,9 @@ def test_records_of_a_newer_agent_are_not_replaced(core_with_nodes: Path) -> Non
     """They are whole: a downgrade is refused, with the way out, and nothing is touched."""
     State.create(core_with_nodes / "state.db", CALM).close()
     with contextlib.closing(sqlite3.connect(core_with_nodes / "state.db")) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     before = contents(core_with_nodes)
-    with pytest.raises(StateError, match="wanted records of version 1, found 2; install the newer agent again"):
+    with pytest.raises(StateError, match="wanted records of version 2, found 3; install the newer agent again"):
         start()
     assert contents(core_with_nodes) == before
 
@@ -236,7 +237,7 @@ def test_a_configuration_that_haproxy_refuses_is_never_written(machine: Path, mo
     monkeypatch.setattr(config, "head", lambda *_: "nonsense\n")
     host = Host(settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=cfg)
     with pytest.raises(CommandFailed, match="unknown keyword 'nonsense'"):
-        host.write_servers({}, CALM, {})
+        host.write_servers({}, CALM, {"no-primary": CoreSlots(slots=50, reserve=0)})
     assert cfg.read_text() == "what runs\n"
 
 
@@ -248,7 +249,7 @@ def test_a_file_in_another_encoding_is_replaced_not_feared(machine: Path, monkey
     host = Host(
         settings.load(Path("drawbridge.toml")), wg_conf=machine / "wg0.conf", haproxy_cfg=machine / "haproxy.cfg"
     )
-    host.write_servers({}, CALM, {})
+    host.write_servers({}, CALM, {"no-primary": CoreSlots(slots=50, reserve=0)})
     host.write_peers({}, {})
     assert b"caf" not in (machine / "haproxy.cfg").read_bytes()
     assert (machine / "wg0.conf").read_bytes().startswith(b"# caf\xe9\n[Interface]")

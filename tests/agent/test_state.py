@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -43,8 +44,27 @@ def test_records_of_a_newer_agent_are_refused(core: Core) -> None:
     with sqlite3.connect(core.path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StateError, match="wanted records of version 1, found 99"):
+    with pytest.raises(StateError, match="wanted records of version 2, found 99"):
         State.open(core.path)
+
+
+def test_records_of_the_agent_before_are_taken_over(core: Core) -> None:
+    """Version 1 knew neither the core's share nor slots that were set: all of the slots, and those configured."""
+    core.join(1)
+    core.burst(30)
+    core.state.close()
+    with contextlib.closing(sqlite3.connect(core.path)) as connection:
+        connection.executescript(
+            "DROP TABLE capacity; ALTER TABLE burst DROP COLUMN core_percent; PRAGMA user_version = 1;"
+        )
+    for _ in range(2):
+        core.state = State.open(core.path)
+        assert core.phases() == {"i-1": "active"}
+        assert (core.state.burst.level_percent, core.state.burst.core_percent, core.state.capacity) == (30, 100, {})
+        core.state.close()
+    core.restart()
+    core.capacity(60)
+    assert core.host.servers["no-primary"].maxconn == 60
 
 
 @pytest.mark.parametrize("damage", [b"not a database" * 400, b""])

@@ -15,7 +15,7 @@ _STATE_HEADER = (
     "srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state "
     "bk_f_forced_id srv_f_forced_id srv_fqdn srv_port"
 )
-_STAT_HEADER = "# pxname,svname,qcur,scur,slim,status,weight,check_status,req_tot"
+_STAT_HEADER = "# pxname,svname,qcur,scur,slim,status,weight,check_status,hrsp_5xx,req_tot"
 _ADMIN = {"ready": 0x00, "maint": 0x01, "drain": 0x08}
 _VARIABLE_LINE = re.compile(r"^    set-var proc\.(\w+) int\((\d+)\)$", re.MULTILINE)
 _SERVER_LINE = re.compile(r"^    server (\S+) (\S+?):(\d+) (.*)$", re.MULTILINE)
@@ -164,14 +164,14 @@ class Proxy:
 
     def _stat(self, kind: int, number: int) -> str:
         """Rows of the kinds that ``kind`` asks for: 1 frontends, 2 backends, 4 servers, these with the id or -1."""
-        rows = ["fe_web,FRONTEND,0,0,8000,OPEN,,,7"] if kind & 1 else []
+        rows = ["fe_web,FRONTEND,0,0,8000,OPEN,,,0,7"] if kind & 1 else []
         if kind & 4:
             rows += [
-                f"web_nodes,{s.name},0,{s.busy},{s.maxconn},{_status(s)},{s.weight},{s.check},0"
+                f"web_nodes,{s.name},0,{s.busy},{s.maxconn},{_status(s)},{s.weight},{s.check},0,0"
                 for s in self.servers.values()
                 if number in (-1, s.id)
             ]
-        rows += [f"web_nodes,BACKEND,{self.queue},0,800,UP,1,,7"] if kind & 2 else []
+        rows += [f"web_nodes,BACKEND,{self.queue},0,800,UP,1,,0,7"] if kind & 2 else []
         return "\n".join([_STAT_HEADER, *rows])
 
 

@@ -1,0 +1,138 @@
+"""How requests are steered: the core's share, its slots, and the weight of a node that has just opened."""
+
+from __future__ import annotations
+
+import pytest
+
+from core_agent.contract.messages import CoreServerReport
+from core_agent.contract.names import InstanceId
+from core_agent.errors import RefusalKind, Refused
+from core_agent.ramp import Ramps
+from tests.agent.core_under_test import Core
+
+# --- the core's share and its slots ---------------------------------------------------------------------------------
+
+
+def test_a_share_keeps_slots_free(core: Core) -> None:
+    """60 % of 50 slots: requests overflow once no more than 20 are free; those are for when the edge is full."""
+    core.burst(100, core=60)
+    assert core.host.variables == {"edge_closed": 0, "reserve_1": 20}
+    assert core.host.servers["no-primary"].maxconn == 50
+    core.burst(100)
+    assert core.host.variables == {"edge_closed": 0, "reserve_1": 0}
+
+
+def test_the_smallest_share_is_one_slot(core: Core) -> None:
+    """However small it is, the core takes a request at a time before the edge does."""
+    core.burst(100, core=1)
+    assert core.host.variables["reserve_1"] == 49
+
+
+def test_slots_are_set_and_taken_back(core: Core) -> None:
+    """At run time, in the file, after a restart and with the share; None is what drawbridge.toml says."""
+    answer = core.capacity(80)
+    assert isinstance(answer, CoreServerReport)
+    assert (answer.name, answer.slots, answer.configured) == ("no-primary", 80, 50)
+    assert core.host.servers["no-primary"].maxconn == 80
+    assert core.host.filed_servers["slots of no-primary"] == "80, 0 kept free: test"
+    core.burst(100, core=50)
+    assert core.host.variables["reserve_1"] == 40
+    core.restart()
+    core.agent.tick()
+    assert core.host.servers["no-primary"].maxconn == 80
+    core.capacity(None)
+    assert core.host.servers["no-primary"].maxconn == 50
+    assert core.host.filed_servers["slots of no-primary"] == "50, 25 kept free: None"
+
+
+def test_slots_of_a_server_that_nobody_has_are_refused(core: Core) -> None:
+    """With the names that there are; nothing changes."""
+    with pytest.raises(
+        Refused, match=r"no-secondary: wanted a core server of drawbridge\.toml \(no-primary\)"
+    ) as caught:
+        core.capacity(80, server="no-secondary")
+    assert caught.value.kind is RefusalKind.UNKNOWN_SERVER
+    assert core.state.capacity == {}
+
+
+def test_what_another_hand_steered_is_put_right(core: Core) -> None:
+    """Variables and the core's slots are as much the agent's as a node's weight."""
+    core.agent.tick()
+    core.host.variables["edge_closed"] = 1
+    core.host.checked("no-primary")
+    core.host.servers["no-primary"].maxconn = 3
+    core.agent.tick()
+    assert core.host.variables["edge_closed"] == 0
+    assert core.host.servers["no-primary"].maxconn == 50
+
+
+# --- the ramp -------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_node_climbs_to_its_weight(ramping_core: Core) -> None:
+    """A quarter at once, all of it after ten seconds; its slots and the file have all of it from the start."""
+    core = ramping_core
+    core.join(1)
+    seen = []
+    for second in range(12):
+        assert core.agent.advance() == (second < 10)
+        seen.append((core.host.servers["i-1"].weight, core.host.servers["i-1"].maxconn))
+        core.now += 1
+    assert [weight for weight, _ in seen] == [7, 7, 7, 7, 14, 14, 14, 21, 21, 21, 28, 28]
+    assert {slots for _, slots in seen} == {28}
+    assert core.host.filed_servers["i-1"].endswith("ready 28 28")
+
+
+def test_a_queue_ends_every_ramp(ramping_core: Core) -> None:
+    """Whoever waits, in the backend or at the core's server, is worth more than a cold cache."""
+    core = ramping_core
+    core.join(1)
+    assert core.host.servers["i-1"].weight == 7
+    core.host.servers["no-primary"].queue = 2
+    core.agent.tick()
+    core.agent.advance()
+    assert core.host.servers["i-1"].weight == 28
+    core.host.servers["no-primary"].queue, core.host.queue = 0, 1
+    core.agent.tick()
+    core.join(2)
+    assert core.host.servers["i-2"].weight == 28
+
+
+def test_a_node_that_comes_back_climbs_again(ramping_core: Core) -> None:
+    """An operator's hold let its caches go cold as well."""
+    core = ramping_core
+    core.join(1)
+    core.now += 60
+    core.agent.tick()
+    core.hold("i-1", "drain")
+    core.hold("i-1", "none")
+    assert core.host.servers["i-1"].weight == 7
+
+
+def test_levels_and_ramps_multiply(ramping_core: Core) -> None:
+    """Half a level and half a ramp are a quarter; never 0."""
+    core = ramping_core
+    core.join(1)
+    core.burst(50)
+    core.now += 4
+    core.agent.advance()
+    assert core.host.servers["i-1"].weight == 7
+    core.burst(1)
+    assert core.host.servers["i-1"].weight == 1
+
+
+def test_a_new_agent_ramps_nobody(ramping_core: Core) -> None:
+    """It does not know who opened when, and the file has the full weight."""
+    core = ramping_core
+    core.join(1)
+    core.restart()
+    core.agent.tick()
+    assert core.host.servers["i-1"].weight == 28
+
+
+def test_a_clock_that_goes_back_holds_nobody_down() -> None:
+    """A ramp is a few seconds or it is over."""
+    ramps = Ramps(10)
+    ramps.begin([InstanceId("i-1")], 1000)
+    assert ramps.percents(900, 0) == {"i-1": 100}
+    assert not ramps
