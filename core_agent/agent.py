@@ -40,6 +40,7 @@ from core_agent.ramp import Ramps
 from core_agent.reports import Reporter
 from core_agent.roll import Burst, Capacity, Changes
 from core_agent.state import State
+from core_agent.telemetry import Telemetry
 from settings import Settings
 
 log = logging.getLogger("drawbridge")
@@ -66,7 +67,12 @@ class Agent:
             quarantine_s=settings.tunnel.quarantine_s,
             drain_deadline_s=settings.edge.drain_deadline_s,
         )
-        self._reporter = Reporter(settings, state, self._limits, clock)
+        self._telemetry = Telemetry(
+            core=self._core_servers,
+            node_slots=settings.burst.maxconn,
+            queue_timeout_s=settings.frontend.queue_s,
+        )
+        self._reporter = Reporter(settings, state, self._limits, self._telemetry, clock)
 
     def carry_out(self, command: Command) -> Report:
         """Return the report on ``command``; raises what ``carry_out_all`` would put in its place."""
@@ -266,6 +272,8 @@ class Agent:
         sight = self._converger.look() if scope is None else self._converger.turn(scope, watch)
         self.metrics.converged("full" if scope is None else "scoped", time.perf_counter() - begin, sight)
         if scope is None:
+            if sight.backend is not None:
+                self._telemetry.sample(self._clock(), sight.backend)
             self.metrics.observe(self._snapshot(sight))
         for put_right in sight.drift[:_NODES_A_LINE]:
             log.warning("drift, put right: %s", put_right)

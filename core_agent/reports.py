@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from core_agent import __version__
@@ -20,33 +21,42 @@ from core_agent.contract.messages import (
     LoadReport,
     NodeReport,
     Phase,
+    PhaseCounts,
     ReadFacts,
     ReadTelemetry,
     Report,
     SetBurst,
     SetCapacity,
     SyncFleet,
+    TelemetryReport,
     TunnelReport,
 )
 from core_agent.contract.names import InstanceId, PublicKey
 from core_agent.converge import Facts
 from core_agent.errors import RefusalKind, Refused, UnreadableFacts
 from core_agent.fleet import Limits
+from core_agent.handshakes import handshakes
 from core_agent.roll import Changes, Node
 from core_agent.state import State
+from core_agent.telemetry import Telemetry
 from settings import Settings
 
 
 class Reporter:
     """Says what *is*. ``clock`` gives Unix seconds."""
 
-    def __init__(self, settings: Settings, state: State, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, state: State, limits: Limits, telemetry: Telemetry, clock: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._state = state
         self._limits = limits
+        self._telemetry = telemetry
         self._clock = clock
 
-    def report(self, command: Command, changes: Changes, facts: Facts, *, pending: int) -> Report:
+    def report(  # noqa: PLR0911 - one for each kind of command
+        self, command: Command, changes: Changes, facts: Facts, *, pending: int
+    ) -> Report:
         """Return the answer to ``command``, which made ``changes``; ``pending`` steps are left. Raises ``Refused``."""
         match command:
             case SyncFleet():
@@ -60,7 +70,7 @@ class Reporter:
             case SetCapacity():
                 return self._core_server_report(command.server, facts)
             case ReadTelemetry():
-                raise NotImplementedError
+                return self._telemetry_report(command, facts)
             case ReadFacts():
                 return self._facts_report(facts, pending)
 
@@ -154,6 +164,35 @@ class Reporter:
             slots=server.maxconn,
             queue=server.queue,
             configured=configured,
+            suggestion=self._telemetry.suggestion(name, slots=server.maxconn),
+        )
+
+    def _telemetry_report(self, command: ReadTelemetry, facts: Facts) -> TelemetryReport:
+        window = self._telemetry.window(command.window_s)
+        if window is None:
+            raise UnreadableFacts(
+                "telling how the load was: wanted a look at HAProxy since the agent's start, found none"
+            )
+        nodes = self._state.nodes.values()
+        phases = Counter(node.phase for node in nodes)
+        spoke = handshakes(nodes, facts.wireguard.peers, self._clock())
+        return TelemetryReport(
+            core=self._settings.core.name,
+            covered_s=window.covered_s,
+            samples=window.samples,
+            core_side=window.answers.core_side,
+            edge_side=window.answers.edge_side,
+            refused=round(window.answers.refused),
+            servers=self._core_server_reports(facts),
+            burst=self._burst_report(),
+            nodes=PhaseCounts(
+                seated=phases[Phase.SEATED],
+                enrolled=phases[Phase.ENROLLED],
+                active=phases[Phase.ACTIVE],
+                draining=phases[Phase.DRAINING],
+            ),
+            handshake_age_s=None if spoke.oldest_s is None else int(spoke.oldest_s),
+            stale_peers=spoke.silent,
         )
 
     def _facts_report(self, facts: Facts, pending: int) -> FactsReport:
