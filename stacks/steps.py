@@ -33,7 +33,7 @@ def scale_out(settings: Settings) -> tuple[Step, ...]:
     burst, most = settings.burst, settings.edge.max_capacity
     core_slots = sum(server.maxconn for server in settings.core.servers)
     target = Fraction(burst.saturation_high_percent + burst.saturation_low_percent, 2)
-    per_node = Fraction(burst.maxconn, core_slots)
+    per_node = Fraction(burst.maxconn * settings.edge.region_factor_percent, 100 * core_slots)
     short = Fraction(burst.saturation_high_percent) / target - 1
     first = min(most, max(1, math.ceil(short / per_node)))
     orders: dict[float, int] = {}

@@ -48,6 +48,33 @@ class House:
 Synthesise = Callable[[Settings, Path], House]
 
 
+# One that ends on the next day, and one that another overlaps on some days.
+PEAKS = """
+[[peaks]]
+name = "night"
+start = "22:00"
+end = "02:30"
+days = ["sat", "sun"]
+min_capacity = 4
+level_percent = 80
+core_percent = 70
+
+[[peaks]]
+name = "office"
+start = "08:00"
+end = "16:00"
+days = ["mon", "tue"]
+min_capacity = 2
+
+[[peaks]]
+name = "lunch"
+start = "11:00"
+end = "13:00"
+min_capacity = 3
+days = ["mon"]
+"""
+
+
 @pytest.fixture(scope="session")
 def default_settings() -> Settings:
     """The repository's own drawbridge.toml."""
@@ -82,6 +109,15 @@ def synthesise(flags: dict[str, object], tmp_path_factory: pytest.TempPathFactor
         )
 
     return synthesised
+
+
+@pytest.fixture(scope="session")
+def busy_house(synthesise: Synthesise, tmp_path_factory: pytest.TempPathFactory) -> House:
+    """The house of the default settings with three peaks, a topic, and an alarm's period of ten seconds."""
+    text = (ROOT / "drawbridge.toml").read_text()
+    topic = 'notify_topic = "arn:aws:sns:eu-north-1:123456789012:on-call"'
+    text = text.replace("[edge]\n", f"[edge]\n{topic}\n").replace("[burst]\n", "[burst]\nperiod_s = 10\n")
+    return synthesise(settings_file.parse(text + PEAKS, source="busy"), tmp_path_factory.mktemp("busy"))
 
 
 @pytest.fixture(scope="session")

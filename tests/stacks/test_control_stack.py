@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from lambdas import environment, measure
+from core_agent.contract.messages import BurstReport, LoadSample, PhaseCounts, SideReport, TelemetryReport
+from core_agent.contract.names import Reason
+from lambdas import environment, publish
+from lambdas.events import metric_names
 from settings import Settings
 from settings.words import TopicArn
-from stacks.control import SATURATION_METRIC
 from tests.stacks.conftest import ROOT, House, Synthesise
 
-FUNCTIONS = ("fleet", "enroll", "burst")
+FUNCTIONS = ("fleet", "enroll", "burst", "telemetry")
+LEVEL_ALARMS = ("core-saturated", "core-calm", "queue-long", "queue-short")
 ACCOUNT = "arn:aws:{}:eu-north-1:123456789012:{}"
 GROUP = ACCOUNT.format("autoscaling", "autoScalingGroup:*:autoScalingGroupName/drawbridge-edge")
 SSH_KEY = ACCOUNT.format("ssm", "parameter/drawbridge/ssh-key")
@@ -36,6 +39,21 @@ DESCRIBE = {
     "autoscaling:DescribeWarmPool",
     "ec2:DescribeInstances",
 }
+
+# A core that has answered requests, with a node that has shaken hands: the report that leaves nothing out.
+REPORT = TelemetryReport(
+    core="oslo-1",
+    covered_s=60,
+    samples=(LoadSample(at_ms=1, core_percent=90, total_percent=60, queue=0, queue_ms=0),),
+    core_side=SideReport(answered=9, failed=0),
+    edge_side=SideReport(answered=1, failed=0),
+    refused=0,
+    servers=(),
+    burst=BurstReport(level_percent=25, core_percent=100, reason=Reason("a test")),
+    nodes=PhaseCounts(seated=0, enrolled=0, active=1, draining=0),
+    handshake_age_s=5,
+    stale_peers=0,
+)
 
 
 def function(house: House, name: str) -> Mapping[str, Any]:
@@ -108,15 +126,23 @@ def test_enroll_may_look_and_complete_but_not_terminate(house: House) -> None:
     }
 
 
-def test_burst_may_ask_for_its_alarm_and_knows_no_group(house: House) -> None:
+def test_burst_may_ask_for_its_alarms_and_knows_no_group(house: House) -> None:
     """It turns one knob on the core and needs nothing of Auto Scaling."""
     assert function_may(house, "burst") == {
-        ACCOUNT.format("cloudwatch", "alarm:drawbridge-core-saturated"): {"cloudwatch:DescribeAlarms"},
+        **{
+            ACCOUNT.format("cloudwatch", f"alarm:drawbridge-{name}"): {"cloudwatch:DescribeAlarms"}
+            for name in LEVEL_ALARMS
+        },
         SSH_KEY: {"ssm:GetParameter"},
         "queue": OWN_QUEUE,
         "dead letters": DEAD_LETTERS,
         "AWS::Logs::LogGroup": LOG,
     }
+
+
+def test_telemetry_may_read_its_key_and_log(house: House) -> None:
+    """Metrics leave it by its log; of the group and of the alarms it knows nothing."""
+    assert function_may(house, "telemetry") == {SSH_KEY: {"ssm:GetParameter"}, "AWS::Logs::LogGroup": LOG}
 
 
 def test_a_node_may_call_enroll_by_its_url_and_nothing_else(house: House) -> None:
@@ -145,8 +171,10 @@ def test_a_node_may_call_enroll_by_its_url_and_nothing_else(house: House) -> Non
 
 def test_the_url_admits_signed_requests_only_and_nobody_by_resource_policy(house: House) -> None:
     """AWS_IAM, and no permission on the function itself: who may call it is said in one place, the node role."""
-    assert house.only("control", "AWS::Lambda::Url")["AuthType"] == "AWS_IAM"
-    assert house.resources("control", "AWS::Lambda::Permission") == []
+    url = house.only("control", "AWS::Lambda::Url")
+    assert url["AuthType"] == "AWS_IAM"
+    permitted = [one["Properties"]["FunctionName"] for one in house.resources("control", "AWS::Lambda::Permission")]
+    assert url["TargetFunctionArn"] not in permitted
 
 
 # --- functions ------------------------------------------------------------------------------------------------------
@@ -159,7 +187,8 @@ def test_each_function_is_built_as_the_settings_say(house: House, name: str) -> 
     assert properties["Handler"] == f"lambdas.handlers.{name}.handler"
     assert properties["Architectures"] == ["arm64"]
     assert properties["Runtime"] == "python3.13"
-    assert (properties["Timeout"], properties["MemorySize"]) == (30, 512)
+    # Telemetry is awake for a minute, and its last answer may come late.
+    assert (properties["Timeout"], properties["MemorySize"]) == (70 if name == "telemetry" else 30, 512)
     log = house.templates["control"]["Resources"][properties["LoggingConfig"]["LogGroup"]["Ref"]]
     assert log["Properties"] == {"LogGroupName": f"/aws/lambda/drawbridge-{name}", "RetentionInDays": 30}
     assert log["DeletionPolicy"] == "Delete"
@@ -177,10 +206,18 @@ def test_each_function_finds_its_environment_complete(house: House, name: str) -
     assert place.group.terminate_hook == "drawbridge-terminate"
     assert place.node_role == house.settings.node_role_name
     assert place.core.host_key == house.settings.core.ssh_host_key
-    if name != "enroll":
+    if name in {"fleet", "burst"}:
         assert environment.queues(environ).own == "https://queue"
     if name == "burst":
-        assert environment.burst_levels(environ).alarm == "drawbridge-core-saturated"
+        levels = environment.levels(environ)
+        alarms = levels.alarms
+        assert [alarms.saturated, alarms.calm, alarms.queue_long, alarms.queue_short] == [
+            f"drawbridge-{alarm}" for alarm in LEVEL_ALARMS
+        ]
+        assert (levels.calm_percent, levels.alarm_percent) == (25, 100)
+        assert environment.peaks(environ) == ()
+    if name == "telemetry":
+        assert environment.period_s(environ) == 60
 
 
 def test_no_function_holds_a_secret_in_its_environment(house: House) -> None:
@@ -230,15 +267,17 @@ def test_a_batch_fails_message_by_message(house: House) -> None:
 
 
 def targets(house: House, rule: Mapping[str, Any]) -> Iterator[str]:
-    """Which function each target of a rule ends at, by way of its queue."""
+    """Which function each target of a rule ends at, by way of its queue or directly."""
+    resources = house.templates["control"]["Resources"]
     for target in rule["Targets"]:
-        (mapping,) = (
-            mapping["Properties"]
-            for mapping in house.resources("control", "AWS::Lambda::EventSourceMapping")
-            if mapping["Properties"]["EventSourceArn"] == target["Arn"]
-        )
-        reached = house.templates["control"]["Resources"][mapping["FunctionName"]["Ref"]]["Properties"]
-        yield reached["FunctionName"].removeprefix("drawbridge-")
+        logical_id = target["Arn"]["Fn::GetAtt"][0]
+        if resources[logical_id]["Type"] == "AWS::SQS::Queue":
+            (logical_id,) = (
+                mapping["Properties"]["FunctionName"]["Ref"]
+                for mapping in house.resources("control", "AWS::Lambda::EventSourceMapping")
+                if mapping["Properties"]["EventSourceArn"] == target["Arn"]
+            )
+        yield resources[logical_id]["Properties"]["FunctionName"].removeprefix("drawbridge-")
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
@@ -250,10 +289,10 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def rules(house: House) -> list[Mapping[str, Any]]:
-    """The properties of every rule: these five, so that no loop over them proves nothing."""
+    """The properties of every rule: these six, so that no loop over them proves nothing."""
     found = [rule["Properties"] for rule in house.resources("control", "AWS::Events::Rule")]
     names = sorted(rule["Name"].removeprefix("drawbridge-") for rule in found)
-    assert names == ["alarm", "interruption", "lifecycle", "rebalance", "sweep"]
+    assert names == ["alarm", "interruption", "lifecycle", "rebalance", "sweep", "telemetry"]
     return found
 
 
@@ -293,16 +332,34 @@ def test_another_groups_events_pass_by(house: House) -> None:
         assert not matches(rule.get("EventPattern", {"source": []}), event)
 
 
-def test_the_sweep_looks_every_minute(house: House) -> None:
-    """The one rule with a schedule wakes fleet, by its queue like every event."""
-    (sweep,) = (rule for rule in rules(house) if "ScheduleExpression" in rule)
-    assert sweep["ScheduleExpression"] == "rate(1 minute)"
-    assert list(targets(house, sweep)) == ["fleet"]
+def test_each_minute_wakes_the_sweep_and_the_telemetry(house: House) -> None:
+    """The two rules with a schedule: fleet's by its queue like every event of its, telemetry's directly."""
+    found = {tuple(targets(house, rule)): rule for rule in rules(house) if "ScheduleExpression" in rule}
+    assert set(found) == {("fleet",), ("telemetry",)}
+    assert all(rule["ScheduleExpression"] == "rate(1 minute)" for rule in found.values())
+
+
+def test_a_measurement_that_failed_is_not_made_up_for(house: House) -> None:
+    """Neither EventBridge nor Lambda tries again: the next minute does. The rule alone may wake the function."""
+    (rule,) = (rule for rule in rules(house) if list(targets(house, rule)) == ["telemetry"])
+    (target,) = rule["Targets"]
+    once = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+    assert target["RetryPolicy"] == once
+    assert "DeadLetterConfig" not in target
+    asynchronous = house.only("control", "AWS::Lambda::EventInvokeConfig")
+    assert asynchronous.items() >= once.items()
+    permission = house.only("control", "AWS::Lambda::Permission")
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["FunctionName"] == target["Arn"]
+    source = house.templates["control"]["Resources"][permission["SourceArn"]["Fn::GetAtt"][0]]
+    assert source["Properties"] == rule
 
 
 def test_what_cannot_be_delivered_is_a_dead_letter(house: House) -> None:
     """Each rule hands an event that its queue refused to that queue's dead letters."""
-    for rule in rules(house):
+    found = [rule for rule in rules(house) if list(targets(house, rule)) != ["telemetry"]]
+    assert len(found) == 5
+    for rule in found:
         (target,) = rule["Targets"]
         assert plain(house, target["DeadLetterConfig"]["Arn"]) == "dead letters"
 
@@ -310,20 +367,45 @@ def test_what_cannot_be_delivered_is_a_dead_letter(house: House) -> None:
 # --- alarms ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_saturation_alarm_hears_what_fleet_measures(house: House) -> None:
-    """Namespace, name and dimension are those the function writes; silence changes nothing."""
+def test_every_alarm_hears_what_telemetry_publishes(house: House) -> None:
+    """Namespace, dimension and name of each alarm's metric are those that the function writes for a full report."""
+    variables = function(house, "telemetry")["Environment"]["Variables"]
+    published = {name for name, _, _ in publish.values(REPORT)}
+    found = [
+        alarm["Properties"]
+        for alarm in house.all_resources()
+        if alarm["Type"] == "AWS::CloudWatch::Alarm" and alarm["Properties"]["Namespace"] != "AWS/SQS"
+    ]
+    assert len(found) == 7
+    for alarm in found:
+        assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"] == metric_names.NAMESPACE
+        assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        assert alarm["MetricName"] in published
+
+
+def silence(house: House) -> Mapping[str, Any]:
+    """The properties of the alarm on a core that nobody hears."""
     (alarm,) = (
         alarm["Properties"]
         for alarm in house.resources("control", "AWS::CloudWatch::Alarm")
-        if alarm["Properties"]["AlarmName"] == "drawbridge-core-saturated"
+        if alarm["Properties"]["AlarmName"] == "drawbridge-core-silent"
     )
-    variables = function(house, "fleet")["Environment"]["Variables"]
-    assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
-    assert alarm["MetricName"] == measure.SATURATION == SATURATION_METRIC
-    assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
-    assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
-    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (80, "GreaterThanOrEqualToThreshold")
-    assert alarm["TreatMissingData"] == "missing"
+    return alarm
+
+
+def test_a_silent_core_raises_an_alarm(house: House) -> None:
+    """Three minutes without a sample, and here alone silence counts; without a topic it is for whoever looks."""
+    alarm = silence(house)
+    assert (alarm["MetricName"], alarm["Statistic"]) == (metric_names.CORE_SATURATION, "SampleCount")
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 3)
+    assert alarm["TreatMissingData"] == "breaching"
+    assert "AlarmActions" not in alarm
+
+
+def test_a_silent_core_is_told_to_the_topic_alone(busy_house: House) -> None:
+    """It moves neither the level nor the group: one person is told."""
+    assert silence(busy_house)["AlarmActions"] == ["arn:aws:sns:eu-north-1:123456789012:on-call"]
 
 
 def dead_letter_alarms(house: House) -> list[Mapping[str, Any]]:

@@ -54,9 +54,9 @@ def test_the_stacks_are_deployed_in_order(house: House) -> None:
 
 
 def test_all_functions_share_one_asset(house: House) -> None:
-    """Three functions, one upload: they differ only in the handler's name."""
+    """Four functions, one upload: they differ only in the handler's name."""
     functions = house.resources("control", "AWS::Lambda::Function")
-    assert len(functions) == 3
+    assert len(functions) == 4
     assert len({json.dumps(function["Properties"]["Code"], sort_keys=True) for function in functions}) == 1
 
 

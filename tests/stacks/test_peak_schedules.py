@@ -1,0 +1,102 @@
+"""The schedules that tell the burst function of a peak: when, what, and what their role may do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lambdas import environment
+from lambdas.events.parse import parse
+from lambdas.events.peak import Change, PeakChange
+from tests.stacks.conftest import House
+
+
+def schedules(house: House) -> list[Mapping[str, Any]]:
+    """The properties of every schedule."""
+    return [schedule["Properties"] for schedule in house.resources("control", "AWS::Scheduler::Schedule")]
+
+
+def struck(schedule: Mapping[str, Any]) -> PeakChange:
+    """What the burst function reads when the schedule strikes: Scheduler has put its own values in place."""
+    body = schedule["Target"]["Input"]
+    body = body.replace("<aws.scheduler.execution-id>", "d32c5kddcf5bb8c3")
+    body = body.replace("<aws.scheduler.scheduled-time>", "2026-11-22T21:00:00Z")
+    event = parse(body, account="123456789012", region="eu-north-1")
+    assert isinstance(event, PeakChange)
+    return event
+
+
+def test_each_peak_strikes_twice(busy_house: House) -> None:
+    """At its beginning and at its end, by its own clock, in a message that the function's own parser reads."""
+    found = {
+        (event.name, event.change): (one["ScheduleExpression"], one["ScheduleExpressionTimezone"])
+        for one in schedules(busy_house)
+        for event in [struck(one)]
+    }
+    assert found == {
+        ("night", Change.BEGINS): ("cron(0 22 ? * SAT,SUN *)", "Europe/Oslo"),
+        ("night", Change.ENDS): ("cron(30 2 ? * MON,SUN *)", "Europe/Oslo"),
+        ("office", Change.BEGINS): ("cron(0 8 ? * MON,TUE *)", "Europe/Oslo"),
+        ("office", Change.ENDS): ("cron(0 16 ? * MON,TUE *)", "Europe/Oslo"),
+        ("lunch", Change.BEGINS): ("cron(0 11 ? * MON *)", "Europe/Oslo"),
+        ("lunch", Change.ENDS): ("cron(0 13 ? * MON *)", "Europe/Oslo"),
+    }
+    assert len(schedules(busy_house)) == 6
+
+
+def test_a_strike_comes_at_once_and_to_the_burst_queue(busy_house: House) -> None:
+    """No window in which Scheduler may choose, and the queue is the one that feeds the burst function."""
+    resources = busy_house.templates["control"]["Resources"]
+    for one in schedules(busy_house):
+        assert one["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        (fed,) = (
+            resources[mapping["Properties"]["FunctionName"]["Ref"]]["Properties"]["FunctionName"]
+            for mapping in busy_house.resources("control", "AWS::Lambda::EventSourceMapping")
+            if mapping["Properties"]["EventSourceArn"] == one["Target"]["Arn"]
+        )
+        assert fed == "drawbridge-burst"
+
+
+def test_the_schedules_may_send_to_that_queue_and_nothing_else(busy_house: House) -> None:
+    """One role for all, taken by Scheduler for this account alone."""
+    resources = busy_house.templates["control"]["Resources"]
+    (role_id,) = {one["Target"]["RoleArn"]["Fn::GetAtt"][0] for one in schedules(busy_house)}
+    (trust,) = resources[role_id]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012"
+    assert not {"ManagedPolicyArns", "Policies"} & resources[role_id]["Properties"].keys()
+    (statement,) = (
+        statement
+        for policy in busy_house.resources("control", "AWS::IAM::Policy")
+        if {"Ref": role_id} in policy["Properties"]["Roles"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    )
+    queues = [one["Target"]["Arn"] for one in schedules(busy_house)]
+    assert (statement["Action"], statement["Resource"]) == ("sqs:SendMessage", queues[0])
+    assert all(queue == queues[0] for queue in queues)
+
+
+def test_the_function_knows_the_peaks(busy_house: House) -> None:
+    """Its own reader finds in its environment what the settings say, whole."""
+    (variables,) = (
+        function["Properties"]["Environment"]["Variables"]
+        for function in busy_house.resources("control", "AWS::Lambda::Function")
+        if function["Properties"]["FunctionName"] == "drawbridge-burst"
+    )
+    found = environment.peaks(variables)
+    for read, written in zip(found, busy_house.settings.peaks, strict=True):
+        assert (read.name, read.start, read.end, read.timezone) == (
+            written.name,
+            written.start,
+            written.end,
+            written.timezone,
+        )
+        assert [str(day) for day in read.days] == [str(day) for day in written.days]
+        assert (read.level_percent, read.core_percent) == (written.level_percent, written.core_percent)
+    assert json.loads(variables["DRAWBRIDGE_PEAKS"])[0]["min_capacity"] == 4
+
+
+def test_every_check_passes_with_peaks(busy_house: House) -> None:
+    """AwsSolutions and the residency check know what peaks bring along."""
+    assert all(report["violations"] == [] for report in busy_house.report["pluginReports"])
