@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from moto.autoscaling import models
+from moto.autoscaling import models, responses
 from moto.autoscaling.exceptions import ValidationError
+from moto.core.responses import ActionResult
 
 from demo.aws.adjustments import Adjustment, Policy, Step, checked, decide
 from demo.aws.autoscaling import Groups
@@ -33,7 +34,15 @@ class ScalingPolicies:
         def execute_policy(self: Moto, group_name: str) -> None:  # noqa: ARG001 - moto's signature
             raise ValidationError("ExecutePolicy is not supported by this local AWS")
 
+        def answer_put(self: Moto) -> Moto:
+            original_answer(self)
+            policy = self.autoscaling_backend.policies[self._get_param("PolicyName")]
+            return ActionResult({"PolicyARN": policy.arn})
+
         backend = models.AutoScalingBackend
+        original_answer = gaps.fill(
+            responses.AutoScalingResponse, "put_scaling_policy", answer_put, gap="answers no ARN under its name"
+        )
         original = gaps.fill(backend, "put_scaling_policy", put_scaling_policy, gap="checks nothing")
         gaps.fill(backend, "execute_policy", execute_policy, gap="knows no steps")
 

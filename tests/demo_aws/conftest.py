@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.aws.server import LocalAws
+from tests.demo_aws.group import Group
 from tests.demo_aws.probe import PROCESSOR, RUNTIME, Json, RecordedMachines, free_port
 
 
@@ -45,6 +46,12 @@ def aws(machines: RecordedMachines, ca_path: Path, tmp_path_factory: pytest.Temp
 def name() -> str:
     """A name that no other test has."""
     return f"t-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def group(aws: LocalAws, name: str) -> Group:
+    """An empty group without hooks."""
+    return Group(aws, name)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from demo.aws import emf
+from tests.demo_aws.probe import Json
 
 LINE = {
     "_aws": {
@@ -42,3 +43,27 @@ def test_one_point_per_set_of_dimensions() -> None:
 def test_other_lines_carry_nothing(line: str) -> None:
     """Log lines of any other kind are no metrics and no error."""
     assert list(emf.parse(line)) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "words"),
+    [
+        ({"Name": "Load"}, list(range(101)), "wanted 1 to 100 values, found 101"),
+        ({"Name": "Load"}, [], "wanted 1 to 100 values, found 0"),
+        ({"Name": "Load", "StorageResolution": 10}, 1, "wanted StorageResolution 1 or 60, found 10"),
+    ],
+)
+def test_what_cloudwatch_would_drop_is_refused(metric: Json, value: Json, words: str) -> None:
+    """A metric against the specification is an error here, where CloudWatch drops it in silence."""
+    directive = {"Namespace": "N", "Dimensions": [[]], "Metrics": [metric]}
+    line = {"_aws": {"Timestamp": 1_700_000_000_000, "CloudWatchMetrics": [directive]}, "Load": value}
+    with pytest.raises(ValueError, match=words):
+        list(emf.parse(json.dumps(line)))
+
+
+def test_resolution_is_kept() -> None:
+    """StorageResolution 1 makes a metric one of seconds; without it, it is one of minutes."""
+    metrics = [{"Name": "A", "StorageResolution": 1}, {"Name": "B"}]
+    directive = {"Namespace": "N", "Dimensions": [[]], "Metrics": metrics}
+    line = {"_aws": {"Timestamp": 1_700_000_000_000, "CloudWatchMetrics": [directive]}, "A": list(range(100)), "B": 1}
+    assert [point.resolution_s for point in emf.parse(json.dumps(line))] == [1, 60]

@@ -337,3 +337,102 @@ def test_rule_invokes_a_function_until_it_succeeds(aws: LocalAws, deploy: Deploy
     permit(aws, arn, rule)
     events.put_events(Entries=[{"Source": name, "DetailType": "Test", "Detail": '{"word": "hi"}'}])
     eventually(lambda: (tmp_path / "note").exists() and (tmp_path / "note").read_text() == "hihi")
+
+
+def test_rule_without_permission_invokes_nothing(
+    aws: LocalAws, deploy: Deploy, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule invokes a function that lets this very rule, and no other that names it as its target."""
+    later: list[tuple[str, bytes]] = []
+    monkeypatch.setattr(aws.functions, "invoke_later", lambda arn, payload: later.append((arn, payload)))
+    arn = deploy("def handler(event, context): return None")
+    events = aws.place.client("events")
+    for rule in (name, f"{name}-other"):
+        made = events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))["RuleArn"]
+        retry = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+        events.put_targets(Rule=rule, Targets=[{"Id": "f", "Arn": arn, "RetryPolicy": retry, "Input": '"hi"'}])
+        if rule == name:
+            permit(aws, arn, made)
+    for rule in (f"{name}-other", name):
+        events.put_events(Entries=[{"Source": rule, "DetailType": "Test", "Detail": "{}"}])
+    assert eventually(lambda: later) == [(arn, b'"hi"')]
+
+
+def test_output_comes_while_the_function_runs(aws: LocalAws, deploy: Deploy, name: str, tmp_path: Path) -> None:
+    """A metric that a long invocation prints counts at once, in its own resolution, and other functions answer."""
+    arn = deploy(
+        """
+        import json, os, pathlib, time
+        def handler(event, context):
+            metric = {"Name": "Load", "Unit": "Percent", "StorageResolution": 1}
+            directive = {"Namespace": event, "Dimensions": [[]], "Metrics": [metric]}
+            line = {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}, "Load": [1, 2, 3]}
+            print(json.dumps(line))
+            print("half a line", end="", flush=True)
+            while not pathlib.Path(os.environ["END"]).exists():
+                time.sleep(0.02)
+            return "ended"
+        """,
+        Environment={"Variables": {"END": str(tmp_path / "end")}},
+        Timeout=70,
+    )
+    other = deploy("def handler(event, context): return event")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(invoke, aws, arn, name)
+        try:
+            found = eventually(
+                lambda: [datum for datum in aws.place.backend("cloudwatch").metric_data if datum.namespace == name]
+            )
+            assert invoke(aws, other, 7) == (7, None)
+            assert not running.done()
+        finally:
+            (tmp_path / "end").touch()
+        assert running.result() == ("ended", None)
+    assert [datum.value for datum in found] == [1, 2, 3]
+    assert found[0].timestamp.microsecond != 0 or found[0].timestamp.second % 60 != 0
+
+
+def test_throttled_event_waits_and_counts_no_attempt(aws: LocalAws, deploy: Deploy, name: str, tmp_path: Path) -> None:
+    """An event for a function whose environments are all busy is handled later, also where nothing is retried."""
+    arn = deploy(
+        """
+        import os, pathlib, time
+        def handler(event, context):
+            here = pathlib.Path(os.environ["HERE"])
+            (here / event).touch()
+            while not (here / "end").exists():
+                time.sleep(0.02)
+        """,
+        Environment={"Variables": {"HERE": str(tmp_path)}},
+        Timeout=70,
+    )
+    client = aws.place.client("lambda")
+    client.put_function_concurrency(FunctionName=arn, ReservedConcurrentExecutions=1)
+    client.put_function_event_invoke_config(FunctionName=arn, MaximumRetryAttempts=0)
+    client.invoke(FunctionName=arn, InvocationType="Event", Payload=b'"first"')
+    eventually((tmp_path / "first").exists)
+    client.invoke(FunctionName=arn, InvocationType="Event", Payload=b'"second"')
+    time.sleep(0.3)
+    assert not (tmp_path / "second").exists()
+    (tmp_path / "end").touch()
+    eventually((tmp_path / "second").exists)
+
+
+def test_failed_event_is_retried_as_configured(aws: LocalAws, deploy: Deploy, name: str, tmp_path: Path) -> None:
+    """With no retry attempts a failing function gets its event once."""
+    arn = deploy(
+        """
+        import os
+        def handler(event, context):
+            with open(os.environ["NOTE"], "a") as note:
+                note.write(event)
+            raise RuntimeError("no")
+        """,
+        Environment={"Variables": {"NOTE": str(tmp_path / "note")}},
+    )
+    client = aws.place.client("lambda")
+    client.put_function_event_invoke_config(FunctionName=arn, MaximumRetryAttempts=0)
+    client.invoke(FunctionName=arn, InvocationType="Event", Payload=b'"x"')
+    eventually((tmp_path / "note").exists)
+    time.sleep(3.0)
+    assert (tmp_path / "note").read_text() == "x"

@@ -1,6 +1,5 @@
 """Auto Scaling: hooks hold and release instances, machines hear of it, events say so, alarms scale."""
 
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -9,86 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from demo.aws.server import LocalAws
+from tests.demo_aws.group import Group
 from tests.demo_aws.probe import Json, RecordedMachines, eventually
-
-
-class Group:
-    """One Auto Scaling group of a test."""
-
-    def __init__(self, aws: LocalAws, name: str) -> None:
-        self.name = name
-        self.client = aws.place.client("autoscaling")
-        ec2, iam = aws.place.client("ec2"), aws.place.client("iam")
-        trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-        iam.create_instance_profile(InstanceProfileName=name)
-        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
-        vpc = ec2.create_vpc(CidrBlock="10.60.0.0/16")["Vpc"]["VpcId"]
-        subnets = [
-            ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.60.{n}.0/24", AvailabilityZone=f"eu-north-1{'ab'[n]}")
-            for n in range(2)
-        ]
-        template = ec2.create_launch_template(
-            LaunchTemplateName=name,
-            LaunchTemplateData={
-                "ImageId": "resolve:ssm:/aws/service/debian/release/13/latest/arm64",
-                "InstanceType": "t4g.small",
-                "UserData": base64.b64encode(b"#!/bin/sh\necho \xc3\xa5\n").decode(),
-                "IamInstanceProfile": {"Name": name},
-                "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-            },
-        )["LaunchTemplate"]
-        self.client.create_auto_scaling_group(
-            AutoScalingGroupName=name,
-            MinSize=0,
-            MaxSize=3,
-            LaunchTemplate={"LaunchTemplateId": template["LaunchTemplateId"], "Version": "1"},
-            VPCZoneIdentifier=",".join(subnet["Subnet"]["SubnetId"] for subnet in subnets),
-        )
-
-    def hook(self, transition: str, **more: Json) -> None:
-        """Make, or change, the hook of a transition; it is named after it."""
-        self.client.put_lifecycle_hook(
-            LifecycleHookName=transition.lower(),
-            AutoScalingGroupName=self.name,
-            LifecycleTransition=f"autoscaling:EC2_INSTANCE_{transition}",
-            **{"HeartbeatTimeout": 60, **more},
-        )
-
-    def resize(self, desired: int) -> None:
-        """Set the desired capacity."""
-        self.client.set_desired_capacity(AutoScalingGroupName=self.name, DesiredCapacity=desired)
-
-    def states(self) -> dict[str, str]:
-        """Lifecycle states by instance id."""
-        (group,) = self.client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"]
-        return {instance["InstanceId"]: instance["LifecycleState"] for instance in group["Instances"]}
-
-    def desired(self) -> int:
-        """The desired capacity."""
-        (group,) = self.client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"]
-        return int(group["DesiredCapacity"])
-
-    def complete(self, hook: str, result: str = "CONTINUE", **which: str) -> None:
-        """Complete a lifecycle action."""
-        self.client.complete_lifecycle_action(
-            AutoScalingGroupName=self.name, LifecycleHookName=hook, LifecycleActionResult=result, **which
-        )
-
-    def becomes(self, *states: str) -> list[str]:
-        """Wait until the instances are in just these states; their ids."""
-        eventually(lambda: sorted(self.states().values()) == sorted(states))
-        return list(self.states())
-
-    def empties(self) -> None:
-        """Wait until no instance is left."""
-        eventually(lambda: not self.states())
-
-
-@pytest.fixture
-def group(aws: LocalAws, name: str) -> Group:
-    """An empty group without hooks."""
-    return Group(aws, name)
 
 
 @pytest.fixture
@@ -262,27 +183,16 @@ def test_group_with_instances_wants_force(group: Group) -> None:
 
 def test_alarm_scales_and_tells(aws: LocalAws, group: Group, name: str) -> None:
     """A metric beyond the threshold is an event in AWS's whole shape, and carries out the scaling policy."""
-    arn = (
-        aws.place.backend("autoscaling")
-        .put_scaling_policy(
-            name=name,
-            policy_type="StepScaling",
-            metric_aggregation_type="Average",
-            adjustment_type="ChangeInCapacity",
-            as_name=name,
-            min_adjustment_magnitude=None,
-            scaling_adjustment=None,
-            cooldown=None,
-            target_tracking_config={},
-            step_adjustments=[
-                {"MetricIntervalLowerBound": 0.0, "MetricIntervalUpperBound": 10.0, "ScalingAdjustment": 1},
-                {"MetricIntervalLowerBound": 10.0, "ScalingAdjustment": 2},
-            ],
-            estimated_instance_warmup=None,
-            predictive_scaling_configuration={},
-        )
-        .arn
-    )
+    arn = group.client.put_scaling_policy(
+        PolicyName=name,
+        AutoScalingGroupName=name,
+        PolicyType="StepScaling",
+        AdjustmentType="ChangeInCapacity",
+        StepAdjustments=[
+            {"MetricIntervalLowerBound": 0.0, "MetricIntervalUpperBound": 10.0, "ScalingAdjustment": 1},
+            {"MetricIntervalLowerBound": 10.0, "ScalingAdjustment": 2},
+        ],
+    )["PolicyARN"]
     sqs, events, cloudwatch = (aws.place.client(service) for service in ("sqs", "events", "cloudwatch"))
     queue = sqs.create_queue(QueueName=name)["QueueUrl"]
     events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.cloudwatch"], "detail": {"alarmName": [name]}}))
