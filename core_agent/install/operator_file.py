@@ -24,8 +24,8 @@ _MODE = 0o600
 
 def judge(*configuration: Path) -> None:
     """Let HAProxy read these files as one. Raises ``CommandFailed`` with its words when it refuses them."""
-    arguments = tuple(word for path in configuration for word in ("-f", str(path)))
-    run(("haproxy", "-c", "-q", *arguments), doing=f"checking {' and '.join(str(path) for path in configuration)}")
+    arguments = tuple(word for path in configuration for word in ("-f", str(path.resolve())))
+    run(("haproxy", "-c", *arguments), doing=f"checking {' and '.join(path.name for path in configuration)}")
 
 
 def judge_beside(ours: Path) -> None:

@@ -39,6 +39,7 @@ def test_a_second_time_changes_nothing(machine: Machine) -> None:
 def test_haproxy_reloads_what_no_former_agent_can_write_over(machine: Machine) -> None:
     """The agent is stopped, then the file is written, then HAProxy is reloaded, then the agent started."""
     machine.install()
+    paths.HAPROXY_EXTRA.mkdir()  # as systemd does when HAProxy starts
     machine.ran.clear()
     seen: list[str] = []
     for moment in ("systemctl stop drawbridge-agent.service", "systemctl reload-or-restart haproxy.service"):
@@ -47,6 +48,23 @@ def test_haproxy_reloads_what_no_former_agent_can_write_over(machine: Machine) -
     assert seen == ["50", "37"]
     wanted = ["stop drawbridge-agent.service", "reload-or-restart haproxy.service", "restart drawbridge-agent.service"]
     assert [word for line in machine.ran if (word := line.removeprefix("systemctl ")) in wanted] == wanted
+
+
+def test_a_haproxy_that_knows_of_no_second_file_is_started_anew(machine: Machine) -> None:
+    """A reload would keep the arguments that it was started with; the drop-in says which it needs."""
+    machine.install()
+    assert "systemctl restart haproxy.service" in machine.ran
+    assert f"-f {Path('/run/drawbridge-haproxy')}" in paths.HAPROXY_DROP_IN.read_text()
+
+
+def test_an_operators_file_that_no_longer_fits_stops_the_installation(machine: Machine) -> None:
+    """The settings are not installed: HAProxy would leave the operator's file out at its next start."""
+    machine.install()
+    before = paths.HAPROXY_CFG.read_bytes()
+    paths.OPERATOR_CFG.write_text("frontend mine\n    bind 127.0.0.1:1\n    default_backend of-nobody\n")
+    with pytest.raises(CommandFailed, match=r"checking haproxy\.cfg and operator\.cfg: (.|\n)*of-nobody"):
+        machine.install(machine.text(maxconn="maxconn = 37"))
+    assert paths.HAPROXY_CFG.read_bytes() == before
 
 
 def _slots() -> str:
@@ -169,7 +187,7 @@ def test_lost_records_are_rebuilt(with_nodes: Machine, capsys: pytest.CaptureFix
     paths.STATE.unlink()
     files = (paths.WG_CONF.read_bytes(), paths.HAPROXY_CFG.read_bytes())
     there: list[bool] = []
-    for moment in ("stop drawbridge-agent.service", "reload-or-restart haproxy.service"):
+    for moment in ("stop drawbridge-agent.service", "restart haproxy.service"):
         with_nodes.watches[f"systemctl {moment}"] = lambda: there.append(paths.STATE.exists())
     with_nodes.install()
     assert there == [False, True]

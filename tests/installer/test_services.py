@@ -95,7 +95,7 @@ def test_an_agent_that_only_fails_is_no_answer(machine: Machine, listener: socke
 
 def test_a_unit_that_systemd_refuses_is_an_error(machine: Machine) -> None:
     """Nothing after it is started."""
-    machine.fails["systemctl reload-or-restart haproxy"] = "Job failed"
+    machine.fails["systemctl restart haproxy"] = "Job failed"
     with pytest.raises(CommandFailed, match="starting: systemctl exited 255: Job failed"):
         services.start()
     assert not [line for line in machine.ran if "drawbridge-agent" in line]
