@@ -263,6 +263,17 @@ def test_a_command_may_stand_for_an_image() -> None:
         ("burst", "weight", "257", "burst.weight: wanted 1 to 256, found 257"),
         ("burst", "calm_percent", "101", "burst.calm_percent: wanted 0 to 100, found 101"),
         ("burst", "alarm_percent", "20", r"burst.calm_percent: wanted at most alarm_percent \(20\), found 25"),
+        ("burst", "period_s", "61", "burst.period_s: wanted 10 to 60, found 61"),
+        ("burst", "period_s", "20", "burst.period_s: wanted 10, 30 or 60, the periods that .* have, found 20"),
+        ("burst", "queue_low_ms", "100", r"burst.queue_low_ms: wanted less than queue_high_ms \(100\), found 100"),
+        (
+            "burst",
+            "saturation_low_percent",
+            "52",
+            r"wanted less than 51.28, or the last .* \(80\) back: its 28 slots go and the core's 50 stay; found 52",
+        ),
+        ("burst", "saturation_high_percent", "46", "saturation_low_percent: wanted less than 29.49, .*; found 30"),
+        ("burst", "maxconn", "84", "saturation_low_percent: wanted less than 29.85, .* its 84 slots go .* smaller"),
     ],
 )
 def test_a_mistake_is_named_by_its_key(table: str, key: str, value: str, message: str) -> None:
@@ -299,6 +310,63 @@ def test_a_mistake_in_an_added_table_is_named(appended: str, message: str) -> No
     text = re.sub(r"^weight = .*$", "", TEXT, flags=re.MULTILINE) if appended.startswith("weight") else TEXT
     with pytest.raises(SettingsError, match=message):
         parse(f"{text}\n{appended}\n")
+
+
+def test_small_nodes_leave_by_the_quarter() -> None:
+    """Where one node hardly matters it is the quarter that leaves at a time which bounds the low threshold."""
+    small = changed("burst", "maxconn", "1").replace("[burst]", "[burst]\nsaturation_low_percent = {}")
+    assert parse(small.format(59)).burst.saturation_low_percent == 59
+    with pytest.raises(SettingsError, match=r"saturation_low_percent: wanted less than 60, three quarters .* found 60"):
+        parse(small.format(60))
+
+
+PEAK = {"name": '"rush"', "start": '"08:00"', "end": '"16:00"', "min_capacity": "3"}
+
+
+def with_peaks(*peaks: dict[str, str]) -> str:
+    """Return drawbridge.toml with these peaks, each as it differs from an ordinary one."""
+    tables = ({**PEAK, **peak} for peak in peaks)
+    return TEXT + "".join(
+        "\n[[peaks]]\n" + "\n".join(f"{k} = {v}" for k, v in table.items()) + "\n" for table in tables
+    )
+
+
+def test_peaks_have_their_defaults() -> None:
+    """A peak is every day's, by Oslo's clock, at full level, and leaves the core's slots to the core."""
+    (peak,) = parse(with_peaks({})).peaks
+    assert (len(peak.days), peak.timezone, peak.level_percent, peak.core_percent) == (7, "Europe/Oslo", 100, 100)
+    night = parse(with_peaks({"start": '"22:00"', "end": '"02:00"'})).peaks[0]
+    assert (night.start, night.end) == ("22:00", "02:00")
+
+
+def test_peaks_may_overlap() -> None:
+    """An hour within the office hours is a use, not a mistake."""
+    lunch = {"name": '"lunch"', "start": '"11:00"', "end": '"13:00"'}
+    assert len(parse(with_peaks({}, lunch)).peaks) == 2
+
+
+@pytest.mark.parametrize(
+    ("peaks", "message"),
+    [
+        ([{}, {}], "peaks: wanted different names, found rush twice"),
+        ([{"min_capacity": "21"}], r"peaks: rush: wanted min_capacity at most edge.max_capacity \(20\), found 21"),
+        ([{"end": '"08:00"'}], "peaks: rush: wanted an end apart from start, found 08:00 for both"),
+        ([{"end": '"24:00"'}], r"peaks\[0\].end: wanted a time of day as HH:MM, from 00:00 to 23:59, found '24:00'"),
+        ([{"days": "[]"}], "peaks: rush: wanted at least one day, found none"),
+        ([{"days": '["mon", "mon"]'}], "peaks: rush: wanted each day once, found mon twice"),
+        ([{"days": '["monday"]'}], r"peaks\[0\].days\[0\]: wanted one of mon, .*, found 'monday'"),
+        ([{"core_percent": "0"}], r"peaks\[0\].core_percent: wanted 1 to 100, found 0"),
+        (
+            [{}, {"name": '"far"', "timezone": '"Europe/Helsinki"'}],
+            "peaks: wanted one timezone for all, .* found Europe/Helsinki and Europe/Oslo",
+        ),
+        ([{"name": f'"rush-{number}"'} for number in range(11)], "peaks: wanted at most 10, .* found 11"),
+    ],
+)
+def test_a_mistaken_peak_is_named(peaks: list[dict[str, str]], message: str) -> None:
+    """By its own name where it has one, and before AWS hears of it."""
+    with pytest.raises(SettingsError, match=message):
+        parse(with_peaks(*peaks))
 
 
 def test_no_servers_is_a_mistake() -> None:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lambdas import environment
 from lambdas.events.parse import parse
 from lambdas.events.peak import Change, PeakChange
-from tests.stacks.conftest import House
+from settings import Settings
+from settings.checks import problems
+from settings.tables import Peak
+from settings.words import Clock, Label, TimeZone
+from tests.stacks.conftest import House, Synthesise
 
 
 def schedules(house: House) -> list[Mapping[str, Any]]:
     """The properties of every schedule."""
     return [schedule["Properties"] for schedule in house.resources("control", "AWS::Scheduler::Schedule")]
+
+
+def burst_variables(house: House) -> Mapping[str, Any]:
+    """The environment of the burst function."""
+    (variables,) = (
+        function["Properties"]["Environment"]["Variables"]
+        for function in house.resources("control", "AWS::Lambda::Function")
+        if function["Properties"]["FunctionName"] == "drawbridge-burst"
+    )
+    found: Mapping[str, Any] = variables
+    return found
 
 
 def struck(schedule: Mapping[str, Any]) -> PeakChange:
@@ -79,22 +95,33 @@ def test_the_schedules_may_send_to_that_queue_and_nothing_else(busy_house: House
 
 def test_the_function_knows_the_peaks(busy_house: House) -> None:
     """Its own reader finds in its environment what the settings say, whole."""
-    (variables,) = (
-        function["Properties"]["Environment"]["Variables"]
-        for function in busy_house.resources("control", "AWS::Lambda::Function")
-        if function["Properties"]["FunctionName"] == "drawbridge-burst"
-    )
+    variables = burst_variables(busy_house)
     found = environment.peaks(variables)
     for read, written in zip(found, busy_house.settings.peaks, strict=True):
-        assert (read.name, read.start, read.end, read.timezone) == (
-            written.name,
-            written.start,
-            written.end,
-            written.timezone,
+        for field in dataclasses.fields(written):
+            assert getattr(read, field.name) == getattr(written, field.name), field.name
+
+
+def test_the_most_peaks_fit_into_the_functions_environment(
+    default_settings: Settings, synthesise: Synthesise, tmp_path: Path
+) -> None:
+    """Lambda takes 4 KB of variables in all: ten peaks with the longest words there are leave some room."""
+    long = [
+        Peak(
+            name=Label(f"{'x' * 30}-{number}"),
+            start=Clock("22:00"),
+            end=Clock("02:30"),
+            min_capacity=default_settings.edge.max_capacity,
+            timezone=TimeZone("America/Argentina/ComodRivadavia"),
         )
-        assert [str(day) for day in read.days] == [str(day) for day in written.days]
-        assert (read.level_percent, read.core_percent) == (written.level_percent, written.core_percent)
-    assert json.loads(variables["DRAWBRIDGE_PEAKS"])[0]["min_capacity"] == 4
+        for number in range(10)
+    ]
+    house = synthesise(dataclasses.replace(default_settings, peaks=tuple(long)), tmp_path)
+    variables = burst_variables(house)
+    url = "https://sqs.eu-central-1.amazonaws.com/123456789012/" + 80 * "x"
+    size = sum(len(name) + len(value if isinstance(value, str) else url) for name, value in variables.items())
+    assert size < 4096 - 256
+    assert not list(problems(house.settings))
 
 
 def test_every_check_passes_with_peaks(busy_house: House) -> None:
