@@ -182,7 +182,6 @@ class Telemetry:
                     now,
                     seconds=seconds,
                     busy=server.busy,
-                    slots=server.maxconn,
                     answered=grown[name].answered,
                     failed=grown[name].failed,
                 )
