@@ -13,7 +13,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from core_agent.contract.names import GroupName, InstanceId, Name, PublicKey, Reason
+from core_agent.contract.names import GroupName, InstanceId, Name, PublicKey, Reason, ServerName
 from core_agent.contract.shapes import Range
 from core_agent.errors import ContractError
 
@@ -22,6 +22,7 @@ _NAMES: dict[type[Name], SearchStrategy[Name]] = {
     InstanceId: st.from_regex(InstanceId.shape, fullmatch=True).map(InstanceId),
     GroupName: st.from_regex(GroupName.shape, fullmatch=True).map(GroupName),
     Reason: st.from_regex(Reason.shape, fullmatch=True).map(Reason),
+    ServerName: st.from_regex(ServerName.shape, fullmatch=True).map(ServerName),
     PublicKey: st.binary(min_size=32, max_size=32)
     .filter(any)
     .map(lambda raw: PublicKey(base64.b64encode(raw).decode())),

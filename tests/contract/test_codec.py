@@ -39,7 +39,7 @@ def request(command: str = "SetBurst", body: object = None, **changed: object) -
     """Return a request that is right but for what is given."""
     right = {"level_percent": 50, "reason": "test"}
     return json.dumps(
-        {"version": 2, "id": "a-1", "command": command, "body": right if body is None else body} | changed
+        {"version": 3, "id": "a-1", "command": command, "body": right if body is None else body} | changed
     ).encode()
 
 
@@ -77,7 +77,7 @@ def test_every_outcome_comes_back(kind: type[Outcome], data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
-def test_the_documents_of_version_2_stay_as_they_are(path: Path) -> None:
+def test_the_documents_of_version_3_stay_as_they_are(path: Path) -> None:
     """Each golden document is read, and written again with the same meaning: an older peer understands it still."""
     document = json.loads(path.read_bytes())
     if "command" in document:
@@ -115,11 +115,11 @@ def test_the_largest_fleet_fits() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (request(version=1), r"request.version: wanted 2, found 1"),
-        (request(version=True), r"request.version: wanted 2, found True"),
-        (request(version=2.0), r"request.version: wanted 2, found 2.0"),
-        (request(version="2"), r"request.version: wanted 2, found '2'"),
-        (b'{"id": "a"}', r"request.version: wanted 2, found None"),
+        (request(version=1), r"request.version: wanted 3, found 1"),
+        (request(version=True), r"request.version: wanted 3, found True"),
+        (request(version=3.0), r"request.version: wanted 3, found 3.0"),
+        (request(version="3"), r"request.version: wanted 3, found '3'"),
+        (b'{"id": "a"}', r"request.version: wanted 3, found None"),
         (request(id=""), "id: wanted 1 to 64 letters, digits and hyphens, found ''"),
         (request(id=7), "id: wanted 1 to 64 letters, digits and hyphens, found 7"),
         (request(id="a" * 65), "id: wanted 1 to 64"),
@@ -127,14 +127,14 @@ def test_the_largest_fleet_fits() -> None:
         (request(command="Reboot"), "request.command: wanted one of SyncFleet, EnrollNode, "),
         (request(command="NodeReport"), "request.command: wanted one of"),
         (request(command=["SetBurst"]), "request.command: wanted one of"),  # type: ignore[arg-type]  # on purpose
-        (b'{"version": 2, "id": "a", "body": {}}', "request.command: missing"),
-        (b'{"version": 2, "id": "a", "command": "ReadFacts"}', "request.body: missing"),
+        (b'{"version": 3, "id": "a", "body": {}}', "request.command: missing"),
+        (b'{"version": 3, "id": "a", "command": "ReadFacts"}', "request.body: missing"),
         (request(sudo=True), "request.sudo: unknown; wanted only body, command, id, version"),
         (request(body=[]), r"SetBurst: wanted named fields, found \[\]"),
         (request(body={"level_percent": 5}), "SetBurst.reason: missing"),
         (
             request(body={"level_percent": 5, "reason": "x", "root": 1}),
-            "SetBurst.root: unknown; wanted only level_perc",
+            "SetBurst.root: unknown; wanted only core_percent",
         ),
         (
             request(body={"level_percent": True, "reason": "x"}),
@@ -152,6 +152,22 @@ def test_the_largest_fleet_fits() -> None:
             request(body={"level_percent": None, "reason": "x"}),
             "SetBurst.level_percent: wanted a whole number, found N",
         ),
+        (
+            request(body={"level_percent": 5, "reason": "x", "core_percent": 0}),
+            "SetBurst.core_percent: wanted 1 to 100",
+        ),
+        (
+            request("SetCapacity", {"server": "i-1", "slots": 5, "reason": "x"}),
+            "SetCapacity.server: wanted a core serv",
+        ),
+        (
+            request("SetCapacity", {"server": "a b", "slots": 5, "reason": "x"}),
+            "SetCapacity.server: wanted a core serv",
+        ),
+        (request("SetCapacity", {"server": "a", "slots": 0, "reason": "x"}), "SetCapacity.slots: wanted 1 to 100000"),
+        (request("SetCapacity", {"server": "a", "slots": "5", "reason": "x"}), "SetCapacity.slots: wanted a whole"),
+        (request("ReadTelemetry", {"window_s": 301}), "ReadTelemetry.window_s: wanted 1 to 300, found 301"),
+        (request("ReadTelemetry", {}), "ReadTelemetry.window_s: missing"),
         (request(body={"level_percent": 101, "reason": "x"}), "SetBurst.level_percent: wanted 0 to 100, found 101"),
         (request(body={"level_percent": -1, "reason": "x"}), "SetBurst.level_percent: wanted 0 to 100, found -1"),
         (request(body={"level_percent": 10**400, "reason": "x"}), "SetBurst.level_percent: wanted 0 to 100, found 100"),
@@ -196,13 +212,13 @@ def test_what_is_not_the_contract_is_refused_by_its_field(document: bytes, messa
         (b"null", "request: wanted a JSON object, found None"),
         (b'{"version": NaN}', "wanted finite numbers, found NaN"),
         (b'{"version": -Infinity}', "wanted finite numbers, found -Infinity"),
-        (b'{"version": 2, "version": 1}', "wanted each key once"),
-        (b'{"version": 2, "body": {"a": 1, "a": 2}}', "wanted each key once"),
-        (b'{"version": 2, "id": "\xff"}', "wanted JSON in UTF-8"),
-        (b'{"version": 2, "id": "\xed\xa0\x80"}', "wanted JSON in UTF-8"),
-        ('{"version": 2}'.encode("utf-16"), "wanted JSON in UTF-8"),
-        ('{"version": 2}'.encode("utf-16-le"), "wanted one JSON document"),
-        ('{"version": 2}'.encode("utf-32-be"), "wanted one JSON document"),
+        (b'{"version": 3, "version": 1}', "wanted each key once"),
+        (b'{"version": 3, "body": {"a": 1, "a": 2}}', "wanted each key once"),
+        (b'{"version": 3, "id": "\xff"}', "wanted JSON in UTF-8"),
+        (b'{"version": 3, "id": "\xed\xa0\x80"}', "wanted JSON in UTF-8"),
+        ('{"version": 3}'.encode("utf-16"), "wanted JSON in UTF-8"),
+        ('{"version": 3}'.encode("utf-16-le"), "wanted one JSON document"),
+        ('{"version": 3}'.encode("utf-32-be"), "wanted one JSON document"),
         (b"\xef\xbb\xbf" + request(), "wanted one JSON document, found Expecting value at character 0"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
@@ -222,28 +238,28 @@ def test_a_document_nested_almost_too_deeply_is_refused_like_any_other() -> None
     for depth in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit() + 10):
         column = b"[" * depth + b"]" * depth
         body = b'{"group":"a/b","generation":1,"seats":{"joining":' + column + b"}}"
-        said = refusal(b'{"version":2,"id":"a","command":"SyncFleet","body":' + body + b"}")
+        said = refusal(b'{"version":3,"id":"a","command":"SyncFleet","body":' + body + b"}")
         assert "seats.joining[0]: wanted" in said or "nested too deeply" in said
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (b'{"version":1,"id":"a","report":"BurstReport","body":{}}', "reply.version: wanted 2, found 1"),
-        (b'{"version":2,"id":"a","report":"Nothing","body":{}}', "reply.report: wanted one of FleetReport, "),
-        (b'{"version":2,"id":"a","report":"BurstReport"}', "reply.body: missing"),
-        (b'{"version":2,"id":"a","body":{}}', "reply.report: missing"),
-        (b'{"version":2,"id":"a","refused":{"kind":"no","message":""}}', "refused.kind: wanted one of not_seated, "),
-        (b'{"version":2,"id":"a","refused":{"kind":"held","message":""},"body":{}}', "reply.body: unknown"),
+        (b'{"version":1,"id":"a","report":"BurstReport","body":{}}', "reply.version: wanted 3, found 1"),
+        (b'{"version":3,"id":"a","report":"Nothing","body":{}}', "reply.report: wanted one of FleetReport, "),
+        (b'{"version":3,"id":"a","report":"BurstReport"}', "reply.body: missing"),
+        (b'{"version":3,"id":"a","body":{}}', "reply.report: missing"),
+        (b'{"version":3,"id":"a","refused":{"kind":"no","message":""}}', "refused.kind: wanted one of not_seated, "),
+        (b'{"version":3,"id":"a","refused":{"kind":"held","message":""},"body":{}}', "reply.body: unknown"),
         (
-            b'{"version":2,"id":"a","failed":{"message":"x","retryable":1}}',
+            b'{"version":3,"id":"a","failed":{"message":"x","retryable":1}}',
             "failed.retryable: wanted true or false, found 1",
         ),
         (
-            b'{"version":2,"id":"a","failed":{"message":"\\ud800","retryable":true}}',
+            b'{"version":3,"id":"a","failed":{"message":"\\ud800","retryable":true}}',
             r"failed.message: wanted a string, ",
         ),
-        (b'{"version":2,"id":"a","failed":{},"refused":{}}', "reply.failed: unknown"),
+        (b'{"version":3,"id":"a","failed":{},"refused":{}}', "reply.failed: unknown"),
         (b" " * (MAX_REPLY_BYTES + 1), f"reply: wanted at most {MAX_REPLY_BYTES} bytes"),
     ],
     ids=lambda value: value[:60] if isinstance(value, bytes) else "",
@@ -297,7 +313,7 @@ def test_any_bytes_are_refused_in_one_way(document: bytes) -> None:
 def test_any_body_is_refused_in_one_way(command: str, body: object, key: str) -> None:
     """A right envelope around any JSON raises nothing but ContractError."""
     only_contract_errors(
-        json.dumps({"version": 2, "id": "a", key: command, "body": body}).encode(errors="surrogatepass")
+        json.dumps({"version": 3, "id": "a", key: command, "body": body}).encode(errors="surrogatepass")
     )
 
 
@@ -309,7 +325,7 @@ def test_any_damage_is_refused_in_one_way(data: st.DataObject) -> None:
     plain = to_plain(data.draw(messages(kind)))
     if plain:
         plain[data.draw(st.sampled_from(sorted(plain)))] = data.draw(_JSON)
-    document = {"version": 2, "id": "a", "command": kind.__name__, "body": plain}
+    document = {"version": 3, "id": "a", "command": kind.__name__, "body": plain}
     only_contract_errors(json.dumps(document).encode())
 
 
@@ -333,5 +349,7 @@ def test_a_key_that_decodes_is_a_key() -> None:
 
 def test_messages_are_told_apart_by_name_alone() -> None:
     """The tables of commands and reports hold every member of the two unions."""
-    assert set(COMMANDS) == {"SyncFleet", "EnrollNode", "ActivateNode", "SetBurst", "HoldNode", "ReadFacts"}
-    assert set(REPORTS) == {"FleetReport", "TunnelReport", "NodeReport", "BurstReport", "FactsReport"}
+    commands = "SyncFleet EnrollNode ActivateNode SetBurst SetCapacity HoldNode ReadFacts ReadTelemetry"
+    assert set(COMMANDS) == set(commands.split())
+    reports = "FleetReport TunnelReport NodeReport BurstReport CoreServerReport FactsReport TelemetryReport"
+    assert set(REPORTS) == set(reports.split())
