@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from core_agent.contract.plain import plain
 from lambdas import environment
 from lambdas.environment import Place
-from lambdas.handlers import burst, enroll, fleet
+from lambdas.handlers import burst, enroll, fleet, telemetry
+from settings.tables import Peak
+from settings.words import Clock, Day, Label
 from tests.handlers.fake_cloud import FakeCloud
 from tests.handlers.fake_core import FakeCore
-from tests.handlers.payloads import ACCOUNT, ALARM, GROUP, REGION, ROLE
+from tests.handlers.payloads import ACCOUNT, ALARMS, GROUP, REGION, ROLE
 
+# As the stacks write it: the settings' own table.
+MORNINGS = Peak(
+    name=Label("mornings"),
+    start=Clock("08:00"),
+    end=Clock("12:00"),
+    min_capacity=2,
+    days=(Day.MONDAY, Day.TUESDAY),
+    level_percent=60,
+    core_percent=70,
+)
 ENVIRONMENT = {
     "AWS_REGION": REGION,
     "DRAWBRIDGE_ACCOUNT": ACCOUNT,
@@ -31,7 +45,12 @@ ENVIRONMENT = {
     "DRAWBRIDGE_DEAD_LETTER_URL": "https://queue.example/dead",
     "DRAWBRIDGE_CALM_PERCENT": "25",
     "DRAWBRIDGE_ALARM_PERCENT": "100",
-    "DRAWBRIDGE_ALARM_NAME": ALARM,
+    "DRAWBRIDGE_ALARM_SATURATED": ALARMS[0],
+    "DRAWBRIDGE_ALARM_CALM": ALARMS[1],
+    "DRAWBRIDGE_ALARM_QUEUE_LONG": ALARMS[2],
+    "DRAWBRIDGE_ALARM_QUEUE_SHORT": ALARMS[3],
+    "DRAWBRIDGE_PEAKS": json.dumps([plain(MORNINGS)]),
+    "DRAWBRIDGE_PERIOD_S": "10",
     "POWERTOOLS_SERVICE_NAME": "drawbridge-fleet",
     "POWERTOOLS_METRICS_NAMESPACE": "Drawbridge",
 }
@@ -57,13 +76,13 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Set the functions' environment, and let no container stay warm between two tests."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    for module in (fleet, burst):  # Powertools read these when the module was imported
+    for module in (fleet, burst, telemetry):  # Powertools read these when the module was imported
         monkeypatch.setattr(module.metrics.provider, "namespace", ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"])
         monkeypatch.setattr(module.metrics.provider, "service", ENVIRONMENT["POWERTOOLS_SERVICE_NAME"])
     yield
-    for module in (fleet, burst, enroll):
+    for module in (fleet, burst, enroll, telemetry):
         module._warm.cache_clear()
-    for module in (fleet, burst):
+    for module in (fleet, burst, telemetry):
         module.metrics.clear_metrics()
 
 

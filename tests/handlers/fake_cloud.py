@@ -1,14 +1,14 @@
-"""One Auto Scaling group with hooks, its queues and its alarm, as AWS would answer; refuses what it does not know."""
+"""One Auto Scaling group with hooks, its queues and its alarms, as AWS would answer; refuses what it does not know."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core_agent.contract.names import InstanceId
 from lambdas.cloud import Alarm, Disowned, Instance, Membership
 from lambdas.errors import GroupMissing
-from tests.handlers.payloads import ACCOUNT, ALARM, GROUP
+from tests.handlers.payloads import ACCOUNT, ALARMS, GROUP
 
 LAUNCH_HOOK = "drawbridge-launch"
 TERMINATE_HOOK = "drawbridge-terminate"
@@ -47,7 +47,7 @@ class FakeCloud:
     detached: set[InstanceId] = field(default_factory=set)
     ended: set[InstanceId] = field(default_factory=set)
     overtaken: set[InstanceId] = field(default_factory=set)
-    alarm_state: str = "OK"
+    ringing: set[str] = field(default_factory=set)
     alarm_reason: str = "Threshold Crossed: 1 datapoint"
     sent: list[Message] = field(default_factory=list)
     hidden: list[tuple[str, int]] = field(default_factory=list)
@@ -114,11 +114,12 @@ class FakeCloud:
         self._called("account")
         return ACCOUNT
 
-    def alarm(self, name: str) -> Alarm:
-        """Describe the alarm."""
-        self._called("alarm")
-        assert name == ALARM, name
-        return Alarm(name=name, state=self.alarm_state, reason=self.alarm_reason)
+    def alarms(self, names: Sequence[str]) -> tuple[Alarm, ...]:
+        """Describe the alarms: those that are ``ringing`` are in ALARM."""
+        self._called("alarms")
+        assert set(names) == set(ALARMS), names
+        states = {name: "ALARM" if name in self.ringing else "OK" for name in names}
+        return tuple(Alarm(name=name, state=state, reason=self.alarm_reason) for name, state in states.items())
 
     def send(self, queue_url: str, body: str, *, delay_s: int = 0, attributes: Mapping[str, str] | None = None) -> None:
         """Keep the message."""

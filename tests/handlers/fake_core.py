@@ -17,22 +17,47 @@ from core_agent.contract.messages import (
     Hold,
     Lifecycle,
     LoadReport,
+    LoadSample,
     NodeReport,
     Phase,
+    PhaseCounts,
+    ReadTelemetry,
     Report,
     SetBurst,
+    SideReport,
     SyncFleet,
+    TelemetryReport,
     TunnelReport,
 )
-from core_agent.contract.names import GroupName, InstanceId, PublicKey
+from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
 from core_agent.errors import RefusalKind, Refused
 
 GROUP_NAME = GroupName("eu-north-1/drawbridge-edge")
 KEY = PublicKey("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=")
 OTHER_KEY = PublicKey("HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=")
 CORE_KEY = PublicKey("TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=")
-LOAD = LoadReport(
-    servers=(CoreServerReport(name="no-primary", up=True, busy=40, slots=50, queue=2),), queue=3, requests_total=1000
+SERVERS = (
+    CoreServerReport(name="no-primary", up=True, busy=40, slots=50, queue=2, configured=50),
+    CoreServerReport(name="no-spare", up=False, busy=0, slots=30, queue=0, configured=30),
+)
+LOAD = LoadReport(servers=SERVERS, queue=3, requests_total=1000)
+TELEMETRY = TelemetryReport(
+    core="no",
+    covered_s=10,
+    samples=tuple(
+        LoadSample(
+            at_ms=1_795_334_400_000 + 1000 * at, core_percent=80 + at, total_percent=40, queue=at, queue_ms=7 * at
+        )
+        for at in range(10)
+    ),
+    core_side=SideReport(answered=900, failed=2),
+    edge_side=SideReport(answered=100, failed=1),
+    refused=4,
+    servers=SERVERS,
+    burst=BurstReport(level_percent=25, core_percent=100, reason=Reason("a test")),
+    nodes=PhaseCounts(seated=1, enrolled=2, active=3, draining=4),
+    handshake_age_s=17,
+    stale_peers=0,
 )
 
 
@@ -58,7 +83,7 @@ class FakeCore:
     nodes: dict[InstanceId, FakeNode] = field(default_factory=dict)
     generation: int = 0
     instant: bool = False
-    load: LoadReport = LOAD
+    telemetry: TelemetryReport = TELEMETRY
     commands: list[Command] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     bursts: list[SetBurst] = field(default_factory=list)
@@ -77,7 +102,11 @@ class FakeCore:
                 return self._activate(command)
             case SetBurst():
                 self.bursts.append(command)
-                return BurstReport(level_percent=command.level_percent, reason=command.reason)
+                return BurstReport(
+                    level_percent=command.level_percent, core_percent=command.core_percent, reason=command.reason
+                )
+            case ReadTelemetry():
+                return self.telemetry
             case _:
                 raise AssertionError(f"no function sends {command}")
 
@@ -109,7 +138,6 @@ class FakeCore:
             applied=applied,
             nodes=self._in_motion(command),
             missing=missing,
-            load=self.load,
         )
 
     def _apply(self, command: SyncFleet) -> tuple[InstanceId, ...]:

@@ -13,6 +13,7 @@ REGION = "eu-north-1"
 GROUP = "drawbridge-edge"
 ROLE = "drawbridge-node-eu-north-1"
 ALARM = "drawbridge-core-saturated"
+ALARMS = (ALARM, "drawbridge-core-calm", "drawbridge-queue-long", "drawbridge-queue-short")
 
 
 def payload(name: str, **changes: object) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""The burst function: the level follows what the alarm says now, whatever the events say and in whatever order."""
+"""The burst function: the level follows what alarms and peaks are now, whatever the events say, in whatever order."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +12,6 @@ from aws_lambda_powertools import Logger, Metrics
 from core_agent.errors import CoreUnreachable
 from lambdas import environment
 from lambdas.batch import consume
-from lambdas.cloud import Alarm
 from lambdas.environment import Place
 from lambdas.errors import CloudBusy, CloudRefused
 from lambdas.handlers import burst
@@ -18,10 +19,13 @@ from lambdas.handlers.burst import Visit
 from tests.handlers.conftest import ENVIRONMENT, Context
 from tests.handlers.fake_cloud import FakeCloud
 from tests.handlers.fake_core import FakeCore
-from tests.handlers.payloads import ALARM, batch, returned, text
+from tests.handlers.payloads import ALARMS, batch, payload, returned, text
 
-ON, OFF = text("alarm-on"), text("alarm-off")
+ON, OFF, LONG = text("alarm-on"), text("alarm-off"), text("alarm-queue-long")
+BEGINS, ENDS = text("peak-begins"), text("peak-ends")
+SATURATED, CALM, QUEUE_LONG, QUEUE_SHORT = ALARMS
 QUEUES = environment.queues(ENVIRONMENT)
+IN_THE_PEAK, AFTER_THE_PEAK = "2026-11-23T09:00:00", "2026-11-23T11:00:00"
 
 
 class Function:
@@ -29,10 +33,18 @@ class Function:
 
     def __init__(self, place: Place, cloud: FakeCloud, core: FakeCore) -> None:
         self.cloud, self.core, self.place = cloud, core, place
+        self.at = AFTER_THE_PEAK
 
     def __call__(self, *bodies: str) -> list[str]:
         """Take one batch; return the ids of the messages that go back."""
-        visit = Visit(self.place, environment.burst_levels(ENVIRONMENT), cloud=self.cloud, core=self.core)
+        visit = Visit(
+            self.place,
+            environment.levels(ENVIRONMENT),
+            environment.peaks(ENVIRONMENT),
+            cloud=self.cloud,
+            core=self.core,
+            now_ms=lambda: round(1000 * datetime.fromisoformat(self.at).replace(tzinfo=UTC).timestamp()),
+        )
         answer = consume(
             batch(*bodies),
             visit.handle,
@@ -49,6 +61,11 @@ class Function:
         return [command.level_percent for command in self.core.bursts]
 
     @property
+    def shares(self) -> list[int]:
+        """The shares of the core that it was told."""
+        return [command.core_percent for command in self.core.bursts]
+
+    @property
     def dead_letters(self) -> list[str]:
         """The errors of the dead letters."""
         assert all(message.queue_url == QUEUES.dead_letter for message in self.cloud.sent)
@@ -61,45 +78,113 @@ def function(place: Place, cloud: FakeCloud, core: FakeCore) -> Function:
     return Function(place, cloud, core)
 
 
-@pytest.mark.parametrize(("state", "level"), [("ALARM", 100), ("OK", 25)])
-def test_the_level_follows_the_alarm(function: Function, state: str, level: int) -> None:
-    """ALARM opens the edge, OK closes it to the calm level, with the alarm's own reason."""
-    function.cloud.alarm_state = state
-    assert function(ON) == []
-    assert function.levels == [level]
-    assert function.core.bursts[0].reason == f"alarm {ALARM} is {state}: Threshold Crossed: 1 datapoint"
+@pytest.mark.parametrize(
+    ("ringing", "levels", "reason"),
+    [
+        ({SATURATED}, [100], f"{SATURATED} is on: Threshold Crossed: 1 datapoint"),
+        ({QUEUE_LONG, CALM}, [100], f"{QUEUE_LONG} is on: Threshold Crossed: 1 datapoint"),
+        ({CALM, QUEUE_SHORT}, [25], f"{CALM} and {QUEUE_SHORT} are on"),
+        ({CALM}, [], None),
+        ({QUEUE_SHORT}, [], None),
+        (set(), [], None),
+    ],
+)
+def test_any_event_has_all_alarms_looked_at(
+    function: Function, ringing: set[str], levels: list[int], reason: str | None
+) -> None:
+    """Whichever alarm's event it is and whatever it says, what all four are now decides, in one question each."""
+    function.cloud.ringing = ringing
+    for event in (ON, OFF, LONG):
+        assert function(event) == []
+    assert function.levels == 3 * levels
+    assert [command.reason for command in function.core.bursts] == 3 * [reason][: len(levels)]
+    assert function.cloud.count("alarms") == 3
 
 
-def test_events_out_of_order(function: Function) -> None:
-    """A late ALARM event after the alarm has ended does not open the edge again."""
-    function.cloud.alarm_state = "OK"
+def test_a_late_event_opens_nothing(function: Function) -> None:
+    """An ALARM event that comes after the load has gone finds it gone."""
+    function.cloud.ringing = {CALM, QUEUE_SHORT}
     assert function(OFF) == []
-    assert function(ON) == []
-    assert function.levels == [25, 25]
+    assert function(ON, ON) == []
+    assert function.levels == [25, 25, 25]
 
 
-def test_insufficient_data_says_nothing(function: Function) -> None:
-    """An alarm without data leaves the level as it is."""
-    function.cloud.alarm_state = "INSUFFICIENT_DATA"
-    assert function(ON) == []
-    assert function.core.commands == []
+def test_a_peak_begins_and_ends(function: Function) -> None:
+    """Between the thresholds the peak's own level and share hold while it is in force, and the calm level after it."""
+    function.at = IN_THE_PEAK
+    assert function(BEGINS) == []
+    function.at = AFTER_THE_PEAK
+    assert function(ENDS) == []
+    assert (function.levels, function.shares) == ([60, 25], [70, 100])
+
+
+def test_the_clock_and_not_the_message_says_what_is_in_force(function: Function) -> None:
+    """A late beginning begins nothing, an early end ends nothing, and alarms need no message to know of the peak."""
+    function.at = AFTER_THE_PEAK
+    assert function(BEGINS) == []
+    function.at = IN_THE_PEAK
+    assert function(ENDS) == []
+    function.cloud.ringing = {CALM, QUEUE_SHORT}
+    assert function(OFF) == []
+    assert (function.levels, function.shares) == ([25, 60, 60], [100, 70, 70])
+
+
+def test_a_saturated_core_outlasts_its_peak(function: Function) -> None:
+    """When a peak ends while a high alarm is on, the level stays the alarm's and only the core's share returns."""
+    function.cloud.ringing = {SATURATED}
+    function.at = AFTER_THE_PEAK
+    assert function(ENDS) == []
+    assert (function.levels, function.shares) == ([100], [100])
+
+
+@pytest.mark.parametrize(("at", "levels"), [("2026-11-23T06:59:59", [60]), ("2026-11-23T10:59:59", [25])])
+def test_a_clock_that_is_late_misses_no_peak(function: Function, at: str, levels: list[int]) -> None:
+    """The schedule strikes once: a clock a second behind it sees the peak begun, or ended, all the same."""
+    function.at = at
+    assert function(BEGINS) == []
+    assert function.levels == levels
+
+
+RENAMED = payload("alarm-on")["detail"]["configuration"]["metrics"]
+RENAMED[0]["metricStat"]["metric"]["name"] = "Saturation"
+MOVED = payload("alarm-on")["detail"]["configuration"]["metrics"]
+MOVED[0]["metricStat"]["metric"]["namespace"] = "AWS/EC2"
+QUEUE = payload("alarm-queue-long")["detail"]["configuration"]["metrics"]
 
 
 @pytest.mark.parametrize(
-    ("body", "error"),
+    ("body", "error", "reason"),
     [
-        (text("alarm-on", detail__alarmName="another"), "ForeignEvent"),
-        (text("alarm-on", account="210987654321"), "ForeignEvent"),
-        (text("alarm-on", region="eu-west-1"), "ForeignEvent"),
-        (text("alarm-on", detail__state={}), "ContractError"),
-        (text("lifecycle-launch"), "ContractError"),
-        ("not JSON", "ContractError"),
+        (text("alarm-on", detail__alarmName="another"), "ForeignEvent", f"wanted one of {SATURATED}, .*'another'"),
+        (
+            text("alarm-on", detail__configuration__metrics=RENAMED),
+            "ForeignEvent",
+            f"{SATURATED}: wanted one that watches Drawbridge/CoreSaturation, found 'Drawbridge/Saturation'",
+        ),
+        (text("alarm-on", detail__configuration__metrics=MOVED), "ForeignEvent", "found 'AWS/EC2/CoreSaturation'"),
+        (text("alarm-on", detail__configuration__metrics=QUEUE), "ForeignEvent", "found 'Drawbridge/QueueTime'"),
+        (text("alarm-on", detail__configuration__metrics=[]), "ForeignEvent", "found 'none'"),
+        (
+            text("alarm-on", detail__configuration__metrics=QUEUE + RENAMED),
+            "ForeignEvent",
+            "found 'Drawbridge/QueueTime, Drawbridge/Saturation'",
+        ),
+        (text("peak-begins", detail__peak="evenings"), "ForeignEvent", "wanted mornings, found 'evenings'"),
+        (text("alarm-on", account="210987654321"), "ForeignEvent", "'210987654321'"),
+        (text("peak-ends", account="210987654321"), "ForeignEvent", "'210987654321'"),
+        (text("alarm-on", region="eu-west-1"), "ForeignEvent", "'eu-west-1'"),
+        (text("alarm-on", detail__state={}), "ContractError", "detail.state.value: missing"),
+        (text("alarm-on", detail__configuration=None), "ContractError", "detail.configuration: wanted an object"),
+        (text("lifecycle-launch"), "ContractError", "found LifecycleAction"),
+        ("not JSON", "ContractError", "wanted one JSON object"),
     ],
 )
-def test_what_is_not_our_alarm_is_a_dead_letter(function: Function, body: str, error: str) -> None:
-    """Other alarms, other accounts and other kinds are kept with a reason; the core hears nothing."""
+def test_what_is_not_ours_is_a_dead_letter(function: Function, body: str, error: str, reason: str) -> None:
+    """Other alarms, metrics, peaks, accounts and kinds are kept with a reason; the core hears nothing of them."""
+    function.cloud.ringing = {CALM, QUEUE_SHORT}
     assert function(body, OFF) == []
     assert function.dead_letters == [error]
+    assert re.search(reason, function.cloud.sent[0].attributes["Reason"])
     assert function.levels == [25]
 
 
@@ -111,37 +196,24 @@ def test_an_unknown_kind_is_ignored(function: Function) -> None:
 
 def test_retryable_errors_come_again(function: Function) -> None:
     """A throttled CloudWatch or a core that is away gives back that message only."""
-    function.cloud.failures["alarm"] = [CloudBusy("asking: Throttling")]
+    function.cloud.ringing = {CALM, QUEUE_SHORT}
+    function.cloud.failures["alarms"] = [CloudBusy("asking: Throttling")]
     assert function(ON, OFF) == ["m0"]
     function.core.failures = [CoreUnreachable("connecting: timed out")]
-    assert function(ON, OFF) == ["m0"]
+    assert function(BEGINS, OFF) == ["m0"]
     assert function.dead_letters == []
     assert function.levels == [25, 25]
 
 
 def test_a_missing_permission_is_a_dead_letter(function: Function) -> None:
     """AccessDenied is for a person to see."""
-    function.cloud.failures["alarm"] = [CloudRefused("asking: AWS answered AccessDenied")]
+    function.cloud.failures["alarms"] = [CloudRefused("asking: AWS answered AccessDenied")]
     assert function(ON) == []
     assert function.dead_letters == ["CloudRefused"]
 
 
-def test_reasons_are_cut_and_made_printable() -> None:
-    """AWS's sentence may be long and of several lines: the contract takes 200 printable characters."""
-    alarm = Alarm(name=ALARM, state="ALARM", reason="Threshold\nCrossed:\t\x00\u2028" + "9" * 500)
-    reason = burst.reason(alarm)
-    assert len(reason) == 200
-    assert reason.startswith(f"alarm {ALARM} is ALARM: Threshold Crossed:")
-
-
-def test_the_handler(
-    monkeypatch: pytest.MonkeyPatch,
-    cloud: FakeCloud,
-    core: FakeCore,
-    context: Context,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The deployed entry point takes a batch, answers SQS and writes the level that the core reports."""
+def test_the_handler(monkeypatch: pytest.MonkeyPatch, cloud: FakeCloud, core: FakeCore, context: Context) -> None:
+    """The deployed entry point takes a batch, answers SQS and has the core set the level."""
 
     def warm_core(address: Any, private_key: Any) -> FakeCore:  # noqa: ANN401  # stands for a class
         assert (address.host, private_key("/key")) == ("203.0.113.10", "/key")
@@ -150,13 +222,14 @@ def test_the_handler(
     monkeypatch.setattr(burst, "Cloud", lambda *, region: cloud)
     monkeypatch.setattr(burst, "WarmCore", warm_core)
     monkeypatch.setattr(FakeCloud, "private_key", lambda _, parameter: parameter, raising=False)
-    cloud.alarm_state = "ALARM"
+    cloud.ringing = {SATURATED}
     assert returned(burst.handler(batch(ON), context)) == []
-    assert '"BurstLevel":[100.0]' in capsys.readouterr().out.replace(" ", "")
+    assert [command.level_percent for command in core.bursts] == [100]
 
 
 def test_a_report_of_another_kind_is_a_dead_letter(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     """A core that answers another question is not believed."""
     monkeypatch.setattr(FakeCore, "request", lambda _, command: "yes")
+    function.cloud.ringing = {SATURATED}
     assert function(ON) == []
     assert function.dead_letters == ["ContractError"]

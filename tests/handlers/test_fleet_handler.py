@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger, Metrics
 
-from core_agent.contract.messages import CoreServerReport, LoadReport, Phase
+from core_agent.contract.messages import Phase
 from core_agent.contract.names import InstanceId
 from core_agent.errors import ContractError, CoreUnreachable, HostKeyMismatch, RefusalKind, Refused
 from lambdas import environment
@@ -380,42 +380,20 @@ def emitted(output: str) -> dict[str, Any]:
 def test_the_handler_and_its_metrics(
     warm: None, cloud: FakeCloud, core: FakeCore, context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The deployed entry point takes a batch, answers SQS and writes the metrics that the alarm reads."""
+    """The deployed entry point takes a batch, answers SQS and writes what it did as metrics."""
     core.active(cloud.add("i-1", "InService"))
     cloud.add("i-2", "Pending:Wait")
     cloud.add("i-3", "Terminating:Wait")
     core.active(cloud.add("i-4", "Quarantined"))
-    core.load = LoadReport(
-        servers=(
-            CoreServerReport(name="a", up=True, busy=40, slots=50, queue=2),
-            CoreServerReport(name="b", up=False, busy=0, slots=50, queue=0),
-        ),
-        queue=3,
-        requests_total=10,
-    )
     answer = fleet.handler(batch(LAUNCH, "{"), context)
     assert returned(answer) == []
     document = emitted(capsys.readouterr().out)
     assert document["service"] == "drawbridge-fleet"
     assert document["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Drawbridge"
     assert document["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
-    assert {name: document[name] for name in ("CoreSaturation", "NodesActive", "NodesSeated")} == {
-        "CoreSaturation": [90.0],
-        "NodesActive": [2.0],
-        "NodesSeated": [1.0],
-    }
     assert document["LifecycleActionsCompleted"] == [1.0]
     assert (document["NodesKept"], document["LeftUndone"]) == ([1.0], [1.0])
     assert (document["MessagesDeadLettered"], document["MessagesReturned"]) == ([1.0], [0.0])
-
-
-def test_no_server_up_is_full_saturation(
-    warm: None, core: FakeCore, context: Context, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A core without a living server carries nothing: the edge should carry all it can."""
-    core.load = LoadReport(servers=(), queue=0, requests_total=0)
-    fleet.handler(batch(SWEEP), context)
-    assert emitted(capsys.readouterr().out)["CoreSaturation"] == [100.0]
 
 
 @pytest.mark.filterwarnings("ignore:No application metrics")

@@ -340,15 +340,13 @@ def test_not_found_without_a_name_disowns_nobody(cloud: Cloud) -> None:
             cloud.disowned(GROUP, [A, B])
 
 
-# --- alarm, key, queues ---------------------------------------------------------------------------------------------
+# --- alarms, key, queues --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("aws")
-def test_the_alarm_as_it_is_now(cloud: Cloud) -> None:
-    """State and reason are the present ones; an alarm that does not exist is an error."""
-    cloudwatch = boto3.client("cloudwatch", region_name=REGION)
-    cloudwatch.put_metric_alarm(
-        AlarmName="saturated",
+def put_alarm(name: str) -> None:
+    """Create one metric alarm."""
+    boto3.client("cloudwatch", region_name=REGION).put_metric_alarm(
+        AlarmName=name,
         Namespace="Drawbridge",
         MetricName="CoreSaturation",
         ComparisonOperator="GreaterThanThreshold",
@@ -357,10 +355,37 @@ def test_the_alarm_as_it_is_now(cloud: Cloud) -> None:
         Period=60,
         Statistic="Average",
     )
-    cloudwatch.set_alarm_state(AlarmName="saturated", StateValue="ALARM", StateReason="because")
-    assert cloud.alarm("saturated") == Alarm(name="saturated", state="ALARM", reason="because")
-    with pytest.raises(CloudRefused, match="another"):
-        cloud.alarm("another")
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_alarms_as_they_are_now(cloud: Cloud) -> None:
+    """State and reason are the present ones, in the order that was asked for, whatever else there is."""
+    for name in ("calm", "saturated", "somebody-elses"):
+        put_alarm(name)
+    boto3.client("cloudwatch", region_name=REGION).set_alarm_state(
+        AlarmName="saturated", StateValue="ALARM", StateReason="because"
+    )
+    saturated, calm = cloud.alarms(["saturated", "calm"])
+    assert saturated == Alarm(name="saturated", state="ALARM", reason="because")
+    assert (calm.name, calm.state) == ("calm", "OK")
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_alarm_that_is_not_there_is_named(cloud: Cloud) -> None:
+    """AWS leaves it out without a word; that is no answer about the others either."""
+    put_alarm("saturated")
+    with pytest.raises(CloudRefused, match=r"asking for alarms saturated, gone: .* found none named gone$"):
+        cloud.alarms(["saturated", "gone"])
+
+
+def test_all_alarms_are_asked_for_at_once(cloud: Cloud) -> None:
+    """One question has one moment: four of them could each see another."""
+    asked = {"AlarmNames": ["a", "b"], "MaxRecords": 100}
+    answer = {"MetricAlarms": [{"AlarmName": name, "StateValue": "OK"} for name in "ba"]}
+    with Stubber(cloud._cloudwatch) as aws:
+        aws.add_response("describe_alarms", answer, asked)
+        assert cloud.alarms(["a", "b"]) == tuple(Alarm(name=name, state="OK", reason="") for name in "ab")
+        aws.assert_no_pending_responses()
 
 
 @pytest.mark.usefixtures("aws")

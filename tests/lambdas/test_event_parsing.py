@@ -10,16 +10,17 @@ from moto.events.models import EventPattern
 
 from core_agent.errors import ContractError
 from lambdas.errors import ForeignEvent
-from lambdas.events import again
+from lambdas.events import again, peak
 from lambdas.events.alarm import AlarmChange
 from lambdas.events.envelope import Ignored, Metadata
 from lambdas.events.interruption import SpotInterruption
 from lambdas.events.lifecycle import LifecycleAction
 from lambdas.events.parse import Event, parse
+from lambdas.events.peak import Change, PeakChange
 from lambdas.events.rebalance import RebalanceRecommendation
 from lambdas.events.rules import RulePattern, burst_rules, fleet_rules
 from lambdas.events.sweep import Sweep
-from tests.handlers.payloads import ACCOUNT, ALARM, FOLDER, GROUP, REGION, payload, text
+from tests.handlers.payloads import ACCOUNT, ALARM, ALARMS, FOLDER, GROUP, REGION, payload, text
 
 INSTANCE = "i-0abc1234def567890"
 
@@ -52,13 +53,15 @@ def test_lifecycle_actions(name: str, origin: str | None, destination: str | Non
 def test_other_kinds() -> None:
     """Every other kind that is understood becomes its own type with the fields that matter."""
     interruption, rebalance = read("spot-interruption"), read("rebalance")
-    alarm, sweep = read("alarm-on"), read("scheduled")
+    alarm, peak_change, sweep = read("alarm-on"), read("peak-begins"), read("scheduled")
     assert isinstance(interruption, SpotInterruption)
     assert (interruption.instance, interruption.action) == (INSTANCE, "terminate")
     assert isinstance(rebalance, RebalanceRecommendation)
     assert rebalance.instance == INSTANCE
     assert isinstance(alarm, AlarmChange)
-    assert (alarm.name, alarm.state) == (ALARM, "ALARM")
+    assert (alarm.name, alarm.state, alarm.metrics) == (ALARM, "ALARM", ("Drawbridge/CoreSaturation",))
+    assert isinstance(peak_change, PeakChange)
+    assert (peak_change.name, peak_change.change) == ("mornings", Change.BEGINS)
     assert isinstance(sweep, Sweep)
 
 
@@ -78,7 +81,7 @@ def test_test_notification_is_ignored() -> None:
     assert event.metadata.region == REGION
 
 
-@pytest.mark.parametrize("name", ["lifecycle-launch", "scheduled", "launch-successful", "alarm-on"])
+@pytest.mark.parametrize("name", ["lifecycle-launch", "scheduled", "launch-successful", "alarm-on", "peak-begins"])
 @pytest.mark.parametrize("change", [{"account": "210987654321"}, {"region": "eu-west-1"}])
 def test_foreign_events_are_refused(name: str, change: dict[str, str]) -> None:
     """An event of another account or region is refused, whatever its kind, and says whose it is."""
@@ -102,6 +105,16 @@ def test_foreign_test_notification_is_refused() -> None:
         ("spot-interruption", "detail__instance-id", None, r"detail\.instance-id: wanted a string, found None"),
         ("rebalance", "detail", [], r"event\.detail: wanted an object"),
         ("alarm-on", "detail__state", "ALARM", r"detail\.state: wanted an object"),
+        (
+            "alarm-on",
+            "detail__configuration__metrics",
+            {},
+            r"configuration\.metrics: wanted a list of objects, found {}",
+        ),
+        ("alarm-on", "detail__configuration__metrics", [7], r"configuration\.metrics: wanted a list of objects"),
+        ("alarm-on", "detail__configuration__metrics", [{"metricStat": 7}], r"metrics\.metricStat: wanted an object"),
+        ("peak-begins", "detail__change", "pauses", r"detail\.change: wanted begins or ends, found 'pauses'"),
+        ("peak-ends", "detail__peak", "", r"detail\.peak: wanted a string"),
         ("scheduled", "account", 123456789012, r"event\.account: wanted a string"),
     ],
 )
@@ -141,6 +154,43 @@ def test_look_again_round_trip() -> None:
     assert event == again.LookAgain(metadata=metadata, group=GROUP)
 
 
+EXPRESSION = {"id": "e1", "expression": "m1 * 2", "label": "twice", "returnData": True}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "metrics"),
+    [
+        ({"alarmRule": "ALARM(a) AND ALARM(b)"}, ()),
+        ({"metrics": [EXPRESSION]}, ()),
+        (
+            {
+                "metrics": [
+                    EXPRESSION,
+                    {"id": "m1", "metricStat": {"metric": {"namespace": "Drawbridge", "name": "QueueTime"}}},
+                ]
+            },
+            ("Drawbridge/QueueTime",),
+        ),
+    ],
+)
+def test_alarms_of_other_kinds(configuration: dict[str, Any], metrics: tuple[str, ...]) -> None:
+    """A composite alarm watches no metric, and one over an expression the metrics of its terms."""
+    event = read("alarm-on", detail__configuration=configuration)
+    assert isinstance(event, AlarmChange)
+    assert event.metrics == metrics
+
+
+@pytest.mark.parametrize("change", tuple(Change))
+def test_what_a_schedule_sends_is_read(change: Change) -> None:
+    """The input that the stacks give a schedule is, with Scheduler's words put in, the payload that is parsed."""
+    sent = peak.scheduled(account=ACCOUNT, region=REGION, peak="mornings", change=change)
+    document = payload(f"peak-{change.value}")
+    for keyword, field in (("execution-id", "id"), ("scheduled-time", "time")):
+        assert sent.count(f"<aws.scheduler.{keyword}>") == 1
+        sent = sent.replace(f"<aws.scheduler.{keyword}>", document[field])
+    assert json.loads(sent) == document
+
+
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 
@@ -152,7 +202,7 @@ def matches(rule: RulePattern, document: dict[str, Any]) -> bool:
     return EventPattern.load(json.dumps(pattern)).matches_event(document) is True
 
 
-PATTERNS = {rule.name: rule for rule in (*fleet_rules(GROUP), *burst_rules(ALARM))}
+PATTERNS = {rule.name: rule for rule in (*fleet_rules(GROUP), *burst_rules(ALARMS))}
 
 
 @pytest.mark.parametrize(
@@ -167,6 +217,7 @@ PATTERNS = {rule.name: rule for rule in (*fleet_rules(GROUP), *burst_rules(ALARM
         ("rebalance", "rebalance"),
         ("alarm", "alarm-on"),
         ("alarm", "alarm-off"),
+        ("alarm", "alarm-queue-long"),
     ],
 )
 def test_each_payload_passes_its_rule_only(rule: str, name: str) -> None:
@@ -193,5 +244,5 @@ def test_what_rules_let_through_is_parsed() -> None:
 
 def test_rule_names_are_unique() -> None:
     """Rules become constructs: two of one name would collide."""
-    names = [rule.name for rule in (*fleet_rules(GROUP), *burst_rules(ALARM))]
+    names = [rule.name for rule in (*fleet_rules(GROUP), *burst_rules(ALARMS))]
     assert len(set(names)) == len(names)

@@ -10,7 +10,6 @@ from core_agent.errors import CoreUnreachable
 from lambdas.errors import CloudBusy, CloudRefused, GroupMissing, UnknownState
 from lambdas.group import Group
 from lambdas.look import Look, look
-from lambdas.measure import nodes_by_phase
 from lambdas.states import Hook
 from tests.handlers.fake_cloud import FakeCloud
 from tests.handlers.fake_core import FakeCore
@@ -122,7 +121,6 @@ def test_an_unknown_state_stops_nobody_else(world: World) -> None:
     assert (seen.kept, seen.completed) == ((unclear,), ((leaving, Hook.TERMINATE),))
     assert world.core.nodes[unclear].phase is Phase.ACTIVE
     assert world.core.nodes[fresh].phase is Phase.SEATED
-    assert nodes_by_phase(seen)[Phase.ACTIVE] == 1
 
 
 def test_an_unknown_state_seats_no_stranger_and_calls_nobody_back(world: World) -> None:
@@ -294,17 +292,6 @@ def test_an_operator_may_let_them_go(world: World) -> None:
     seen = world.look(override=Reason("the group was rebuilt"))
     assert seen.kept == ()
     assert all(world.core.nodes[node].phase is Phase.DRAINING for node in nodes)
-
-
-def test_phases_are_counted_with_the_quiet_ones(world: World) -> None:
-    """Serving nodes that the report leaves out are the active ones."""
-    for n in range(3):
-        world.core.active(world.cloud.add(f"i-{n}", "InService"))
-    world.cloud.add("i-new", "Pending:Wait")
-    draining = world.cloud.add("i-old", "Terminating:Wait")
-    world.core.active(draining)
-    standing = nodes_by_phase(world.look())
-    assert (standing[Phase.ACTIVE], standing[Phase.SEATED], standing[Phase.DRAINING]) == (3, 1, 1)
 
 
 # --- any order ------------------------------------------------------------------------------------------------------
