@@ -111,11 +111,12 @@ def _thresholds(settings: Settings) -> Iterator[str]:
     """A group that the low threshold made smaller must not reach the high one by that alone, or it flaps."""
     burst = settings.burst
     high, low, node = burst.saturation_high_percent, burst.saturation_low_percent, burst.maxconn
-    core = sum(server.maxconn for server in settings.core.servers)
-    if low * (core + node) >= high * core:
+    # What is never let go: the core's own slots, and those of the group's minimum.
+    stay = sum(server.maxconn for server in settings.core.servers) + settings.edge.min_capacity * node
+    if low * (stay + node) >= high * stay:
         yield (
-            f"burst.saturation_low_percent: wanted less than {high * core / (core + node):.4g}, or the last node's "
-            f"leaving brings saturation_high_percent ({high}) back: its {node} slots go and the core's {core} stay; "
+            f"burst.saturation_low_percent: wanted less than {high * stay / (stay + node):.4g}, or the last node's "
+            f"leaving brings saturation_high_percent ({high}) back: its {node} slots go and the other {stay} stay; "
             f"found {low}. Lower it, or use smaller nodes (maxconn)"
         )
     if 4 * low >= 3 * high:

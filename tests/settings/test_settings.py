@@ -270,7 +270,7 @@ def test_a_command_may_stand_for_an_image() -> None:
             "burst",
             "saturation_low_percent",
             "52",
-            r"wanted less than 51.28, or the last .* \(80\) back: its 28 slots go and the core's 50 stay; found 52",
+            r"wanted less than 51.28, or the last .* \(80\) back: its 28 slots go and the other 50 stay; found 52",
         ),
         ("burst", "saturation_high_percent", "46", "saturation_low_percent: wanted less than 29.49, .*; found 30"),
         ("burst", "maxconn", "84", "saturation_low_percent: wanted less than 29.85, .* its 84 slots go .* smaller"),
@@ -310,6 +310,14 @@ def test_a_mistake_in_an_added_table_is_named(appended: str, message: str) -> No
     text = re.sub(r"^weight = .*$", "", TEXT, flags=re.MULTILINE) if appended.startswith("weight") else TEXT
     with pytest.raises(SettingsError, match=message):
         parse(f"{text}\n{appended}\n")
+
+
+def test_the_groups_minimum_stays_too() -> None:
+    """With nodes that are never let go, one more or less matters less: the low threshold may be higher."""
+    standing = changed("edge", "min_capacity", "1").replace("[burst]", "[burst]\nsaturation_low_percent = {}")
+    assert parse(standing.format(58)).burst.saturation_low_percent == 58
+    with pytest.raises(SettingsError, match=r"wanted less than 58.87, or the last .* the other 78 stay; found 59"):
+        parse(standing.format(59))
 
 
 def test_small_nodes_leave_by_the_quarter() -> None:
