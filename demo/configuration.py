@@ -14,7 +14,6 @@ ACCOUNT = "123456789012"
 REGION = "eu-north-1"
 NAME = "drawbridge"
 SLOTS, SERVICE_MS = 10, 100
-NODE_SLOTS = 5  # half a core: with low 55 % and high 84 % a node that joins or leaves crosses only one threshold
 
 # Requests per second that the core serves with every slot busy.
 CORE_CAPACITY = SLOTS * 1000 / SERVICE_MS
@@ -45,7 +44,8 @@ availability_zones = ["{region}a", "{region}b"]
 vpc_network = "10.200.0.0/20"
 instance_type = "t3.small"
 image_parameter = "/aws/service/debian/release/13/latest/amd64"
-max_capacity = 6
+min_capacity = 1  # takes what finds the core full while others boot
+max_capacity = 4
 launch_timeout_s = 120
 terminate_timeout_s = 60
 drain_deadline_s = 20
@@ -53,16 +53,15 @@ drain_deadline_s = 20
 [application]
 port = 8080
 command = [
-  "/usr/bin/python3", "-I", "{webapp}", "--port", "8080", "--slots", "{node_slots}", "--service-ms", "{service_ms}",
+  "/usr/bin/python3", "-I", "{webapp}", "--port", "8080", "--slots", "{slots}", "--service-ms", "{service_ms}",
 ]
 
 [frontend]
-queue_s = 10  # while the first node boots, users would rather wait than be sent away
-queue_factor = 100  # the same in requests: 10 s of what the core answers
+queue_factor = 50  # in requests what queue_s is in time: 5 s of all that the core answers
 
 [burst]
-weight = {node_slots}
-maxconn = {node_slots}
+weight = {slots}
+maxconn = {slots}
 calm_percent = 25
 alarm_percent = 100
 ramp_s = 4
@@ -88,7 +87,6 @@ def toml(*, host_key: str, identity: str, address: str = str(CORE_ADDRESS), ssh_
         host_key=host_key,
         identity=identity,
         slots=SLOTS,
-        node_slots=NODE_SLOTS,
         service_ms=SERVICE_MS,
         account=ACCOUNT,
         region=REGION,
