@@ -322,7 +322,7 @@ def test_the_groups_minimum_stays_too() -> None:
 
 def test_small_nodes_leave_by_the_quarter() -> None:
     """Where one node hardly matters it is the quarter that leaves at a time which bounds the low threshold."""
-    small = changed("burst", "maxconn", "1").replace("[burst]", "[burst]\nsaturation_low_percent = {}")
+    small = changed("burst", "maxconn", "1").replace("saturation_low_percent = 30", "saturation_low_percent = {}")
     assert parse(small.format(59)).burst.saturation_low_percent == 59
     with pytest.raises(SettingsError, match=r"saturation_low_percent: wanted less than 60, three quarters .* found 60"):
         parse(small.format(60))
