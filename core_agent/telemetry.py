@@ -260,10 +260,12 @@ class _Counters:
 
 
 def _grown(server: ServerFacts, before: _Count | None) -> _Count:
-    """A server that counts less than before was made again under its old name."""
-    if before is None or server.answered < before.answered:
-        return _Count(server.answered, server.failed)
-    return _Count(server.answered - before.answered, server.failed - before.failed)
+    """A server was made again under its old name when its counters cannot have grown to what they are."""
+    if before is not None:
+        answered, failed = server.answered - before.answered, server.failed - before.failed
+        if 0 <= failed <= answered:
+            return _Count(answered, failed)
+    return _Count(server.answered, server.failed)
 
 
 def _open(server: ServerFacts) -> bool:
