@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from core_agent.contract.messages import BurstReport
+from core_agent.contract.messages import BurstReport, SetBurst
 from core_agent.contract.names import shown
 from core_agent.errors import ContractError
 from lambdas import environment
@@ -111,24 +111,40 @@ class Visit:
             raise ForeignEvent(f"reading a peak: wanted {' or '.join(known) or 'none'}, found {shown(event.name)}")
 
     def _follow(self, *, at_a_peaks_edge: bool) -> None:
-        now_s = self._now_ms() / 1000 + _CLOCKS_APART_S
+        """Have the core do what is to be done now, and look once more.
+
+        Two of us may be at work at once, and what the other saw later may have been set before this: so whoever sets
+        last looks after it, and then what is set is what was seen last.
+        """
+        command = self._look(at_a_peaks_edge=at_a_peaks_edge)
+        while command is not None:
+            report = ask(self._core, command, BurstReport)
+            logger.info(
+                "set the level",
+                extra={
+                    "level_percent": report.level_percent,
+                    "core_percent": report.core_percent,
+                    "reason": report.reason,
+                },
+            )
+            wanted = self._look(at_a_peaks_edge=at_a_peaks_edge)
+            command = wanted if wanted is not None and _differs(wanted, command) else None
+
+    def _look(self, *, at_a_peaks_edge: bool) -> SetBurst | None:
         alarms = self._cloud.alarms(self._levels.alarms.names)
-        peaks = in_force(self._peaks, now_s)
-        states = {alarm.name: alarm.state for alarm in alarms}
-        command = decide(self._levels, alarms, peaks, at_a_peaks_edge=at_a_peaks_edge)
-        if command is None:
-            logger.info("left the level as it is", extra={"alarms": states})
-            return
-        report = ask(self._core, command, BurstReport)
+        peaks = in_force(self._peaks, self._now_ms() / 1000 + _CLOCKS_APART_S)
         logger.info(
-            "set the level",
+            "looked at the alarms",
             extra={
-                "level_percent": report.level_percent,
-                "core_percent": report.core_percent,
-                "reason": report.reason,
-                "alarms": states,
+                "alarms": {alarm.name: alarm.state for alarm in alarms},
+                "peaks": [peak.name for peak in peaks],
             },
         )
+        return decide(self._levels, alarms, peaks, at_a_peaks_edge=at_a_peaks_edge)
+
+
+def _differs(one: SetBurst, other: SetBurst) -> bool:
+    return (one.level_percent, one.core_percent) != (other.level_percent, other.core_percent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger, Metrics
 
+from core_agent.contract.messages import Report, SetBurst
 from core_agent.errors import CoreUnreachable
 from lambdas import environment
 from lambdas.batch import consume
@@ -92,13 +94,30 @@ def function(place: Place, cloud: FakeCloud, core: FakeCore) -> Function:
 def test_any_event_has_all_alarms_looked_at(
     function: Function, ringing: set[str], levels: list[int], reason: str | None
 ) -> None:
-    """Whichever alarm's event it is and whatever it says, what all four are now decides, in one question each."""
+    """Whichever alarm's event it is and whatever it says, what all four are now decides."""
     function.cloud.ringing = ringing
     for event in (ON, OFF, LONG):
         assert function(event) == []
     assert function.levels == 3 * levels
     assert [command.reason for command in function.core.bursts] == 3 * [reason][: len(levels)]
-    assert function.cloud.count("alarms") == 3
+    assert function.cloud.count("alarms") == (6 if levels else 3)
+
+
+def test_who_sets_last_looks_after_it(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level that was overtaken on its way to the core, by another invocation's, does not stay."""
+    function.cloud.ringing = {CALM, QUEUE_SHORT}
+    honest = FakeCore.request
+
+    def slow(core: FakeCore, command: SetBurst) -> Report:
+        report = honest(core, command)
+        if len(core.bursts) == 1:  # meanwhile the load has come, and the other one has opened the edge before us
+            function.cloud.ringing = {SATURATED}
+            core.bursts.insert(0, replace(command, level_percent=100))
+        return report
+
+    monkeypatch.setattr(FakeCore, "request", slow)
+    assert function(OFF) == []
+    assert function.levels == [100, 25, 100]
 
 
 def test_a_late_event_opens_nothing(function: Function) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import zoneinfo
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -110,6 +113,16 @@ def test_clocks_that_change_at_midnight() -> None:
     assert holds(one, "2026-09-06T03:45:00")  # 23:45 on Saturday, 15 minutes before 00:00 becomes 01:00
     assert not holds(one, "2026-09-06T03:15:00")
     assert not holds(one, "2026-09-06T07:00:00")
+
+
+def test_the_bundles_own_zone_database_is_enough() -> None:
+    """A runtime without a zone database knows every zone all the same, from what the bundle carries."""
+    assert "tzdata==" in (Path(__file__).parents[2] / "lambdas/requirements.txt").read_text()
+    zoneinfo.reset_tzpath(to=())
+    try:
+        assert ZoneInfo.no_cache("Europe/Oslo").utcoffset(datetime(2026, 7, 1)) == timedelta(hours=2)  # noqa: DTZ001
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 @given(

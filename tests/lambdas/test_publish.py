@@ -32,6 +32,24 @@ def metrics() -> Iterator[Metrics]:
     made.clear_metrics()
 
 
+def conforms(document: dict[str, Any]) -> None:
+    """Fail unless ``document`` is what the embedded metric format specification's schema and limits want."""
+    header = document["_aws"]
+    assert header.keys() == {"Timestamp", "CloudWatchMetrics"}
+    assert isinstance(header["Timestamp"], int)
+    for directive in header["CloudWatchMetrics"]:
+        assert directive.keys() == {"Namespace", "Dimensions", "Metrics"}
+        assert all(isinstance(document[key], str) for keys in directive["Dimensions"] for key in keys)
+        assert 1 <= len(directive["Metrics"]) <= 100
+        assert len({one["Name"] for one in directive["Metrics"]}) == len(directive["Metrics"])
+        for one in directive["Metrics"]:
+            assert one.keys() - {"StorageResolution"} == {"Name", "Unit"}
+            assert one.get("StorageResolution", 60) in {1, 60}
+            values = document[one["Name"]]
+            assert 1 <= len(values) <= 100
+            assert all(isinstance(value, float) for value in values)
+
+
 class Published:
     """The documents that one report became."""
 
@@ -39,6 +57,8 @@ class Published:
         self.lines = [line for line in text.splitlines() if line]
         self.documents: list[dict[str, Any]] = [json.loads(line) for line in self.lines]
         self.values: dict[str, list[float]] = defaultdict(list)
+        for document in self.documents:
+            conforms(document)
         for point in (point for line in self.lines for point in emf.parse(line)):
             assert (point.namespace, point.dimensions) == ("Drawbridge", {"service": "drawbridge-telemetry"})
             self.values[point.name] += point.values
@@ -123,10 +143,7 @@ def test_what_was_not_seen_is_left_out(metrics: Metrics, capsys: pytest.CaptureF
 def test_no_document_has_more_values_than_the_format_allows(
     count: int, metrics: Metrics, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At most 100 metrics of 100 values in a document, and every value in one of them, once.
-
-    Embedded metric format specification: "Target members" and "limits".
-    """
+    """At most 100 values of a metric in a document, which ``conforms`` sees to, and each in one of them, once."""
     samples = tuple(
         LoadSample(at_ms=at, core_percent=at, total_percent=at + 1, queue=at + 2, queue_ms=at + 3)
         for at in range(count)
@@ -135,10 +152,6 @@ def test_no_document_has_more_values_than_the_format_allows(
     for more, name in enumerate(("CoreSaturation", "TotalSaturation", "QueueLength", "QueueTime")):
         assert found.values[name] == [float(at + more) for at in range(count)]
     assert found.values["Refused"] == [4.0]
-    for document in found.documents:
-        [directive] = document["_aws"]["CloudWatchMetrics"]
-        assert len(directive["Metrics"]) <= 100
-        assert all(len(document[one["Name"]]) <= 100 for one in directive["Metrics"])
 
 
 def test_an_unreachable_core_is_one_and_nothing_else(metrics: Metrics, capsys: pytest.CaptureFixture[str]) -> None:
