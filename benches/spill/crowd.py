@@ -9,12 +9,13 @@ from benches.claims import Claim
 from benches.spill.arrivals import Stretch
 from benches.spill.cells import Cells
 from benches.spill.contenders import DRAWBRIDGE
-from benches.spill.ground import ROUND_TRIP_MS
+from benches.spill.ground import INTER_S, ROUND_TRIP_MS
 from benches.spill.plan import Plan
 from benches.spill.site import ServerProcess
 
 _LOADS = (0.5, 2.0)
 _NO_LIMIT = 100_000
+_CHECKED_S = 2 * INTER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ def measure(cells: Cells, plan: Plan) -> list[Crowd]:
 
 
 def _one(cells: Cells, plan: Plan, servers: int) -> Crowd:
-    checks = cells.idle_cpu(DRAWBRIDGE, edge=servers, seconds=plan.count_s / 2)
+    checks = cells.idle_cpu(DRAWBRIDGE, edge=servers, seconds=_CHECKED_S)
     spent = []
     for load in _LOADS:
         run = cells.run(DRAWBRIDGE, [Stretch(seconds=plan.count_s, load=load)], edge=servers)

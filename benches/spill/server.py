@@ -157,7 +157,7 @@ async def _serve(options: argparse.Namespace) -> None:
         lambda: Talk(application), options.address, options.port, backlog=4096, reuse_port=True
     )
     loop.add_reader(sys.stdin.fileno(), obey)
-    print(json.dumps({"listening": True}), flush=True)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     async with server:
         await ended.wait()
 
@@ -166,7 +166,7 @@ def main() -> None:
     """Serve until the standard input ends."""
     parser = argparse.ArgumentParser(description="An application server with a known capacity.")
     parser.add_argument("--address", required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True, help="0 for any that is free; the first line says which")
     parser.add_argument("--name", required=True)
     parser.add_argument("--slots", type=int, required=True, help="requests worked on at a time")
     parser.add_argument("--service-ms", type=float, required=True, help="how long one request takes")
