@@ -314,7 +314,9 @@ def test_a_mistake_in_an_added_table_is_named(appended: str, message: str) -> No
 
 def test_the_groups_minimum_stays_too() -> None:
     """With nodes that are never let go, one more or less matters less: the low threshold may be higher."""
-    standing = changed("edge", "min_capacity", "1").replace("[burst]", "[burst]\nsaturation_low_percent = {}")
+    standing = changed("edge", "min_capacity", "1").replace(
+        "saturation_low_percent = 30", "saturation_low_percent = {}"
+    )
     assert parse(standing.format(58)).burst.saturation_low_percent == 58
     with pytest.raises(SettingsError, match=r"wanted less than 58.87, or the last .* the other 78 stay; found 59"):
         parse(standing.format(59))
