@@ -114,6 +114,15 @@ class Recorder:
                 self._change(now, name, state)
             self._mark(now, "AWS", group.states)
 
+    @property
+    def nodes(self) -> int:
+        """How many nodes served at the last look; 0 before the first."""
+        return self.looks[-1].nodes if self.looks else 0
+
+    def state(self, what: str) -> str | None:
+        """Return what ``what`` was when last seen, or None: an alarm's state, ``desired`` or ``level``."""
+        return self._values.get(what)
+
     def first(self, what: str, value: str, *, since: float) -> float | None:
         """Return when ``what`` first became ``value`` at or after ``since``, or None."""
         return next((c.at for c in list(self.changes) if (c.what, c.value) == (what, value) and c.at >= since), None)

@@ -21,8 +21,9 @@ from demo.stages import Stages
 STEADY, SPIKE = 0.5 * CORE_CAPACITY, 3.0 * CORE_CAPACITY
 CLIMB_S, HOLD_S, FALL_S, STANDBY_S = 80, 30, 20, 8
 VOLLEY = 15
+CALM = ("core-calm", "queue-short")
 CALM_LIMIT_S, HOME_LIMIT_S, PAUSE_LIMIT_S = 180, 420, 1800
-_BEFORE_S = 10  # of steady traffic that the record begins with
+_BEFORE_S = 15  # of steady traffic that the record begins with
 
 
 def tell(house: House, screen: Screen, *, pause: Callable[[], None] | None) -> Record:
@@ -79,11 +80,15 @@ def _steady(house: House, screen: Screen, recorder: Recorder) -> None:
     screen.chapter(
         f"Steady traffic: {STEADY:.0f} requests/s, half of what the core's {SLOTS} slots × {SERVICE_MS} ms serve"
     )
-    calm = f"{house.settings.burst.calm_percent} %"
     screen.say("from here on nobody is at the controls: telemetry, alarms, policies and functions do what is done")
-    _until(lambda: recorder.first("level", calm, since=0) is not None, CALM_LIMIT_S, "the calm burst level")
+    standing = house.settings.edge.min_capacity
+    _until(
+        lambda: recorder.nodes == standing and all(recorder.state(alarm) == "ALARM" for alarm in CALM),
+        CALM_LIMIT_S,
+        f"{standing} node serving and both calm alarms on",
+    )
     facts = house.core.ask_facts()
-    screen.say(f"burst level {facts.burst.level_percent} %: {facts.burst.reason}")
+    screen.say(f"burst level {facts.burst.level_percent} %: {facts.burst.reason}; nodes standing by: {recorder.nodes}")
     shares = _shares(house.users.readings)
     screen.claim("the core serves all of it", holds=shares.keys() == _home_servers(house), found=_percentages(shares))
 
@@ -108,7 +113,7 @@ def _spike(house: House, screen: Screen, recorder: Recorder) -> float:
         holds=facts.burst.level_percent == alarm,
         found=f"{facts.burst.level_percent} %: {facts.burst.reason}",
     )
-    group, active = house.group(), recorder.looks[-1].nodes
+    group, active = house.group(), recorder.nodes
     screen.claim(
         "the group grew by itself, and every node it wants serves",
         holds=active == group.desired > group.minimum,
@@ -124,7 +129,7 @@ def _fall(house: House, screen: Screen, recorder: Recorder) -> float:
     house.users.ramp(STEADY, seconds=FALL_S)
     _until(lambda: house.users.readings[-1].rate <= STEADY, FALL_S + 20, "the old load")
     _seconds(house, 2)  # what came before is answered
-    nodes = recorder.looks[-1].nodes
+    nodes = recorder.nodes
     share = _edge_share(house, _seconds(house, STANDBY_S))
     screen.claim(
         f"below the core's capacity AWS gets at most 0.5 %, with {nodes} nodes ready to serve",
@@ -149,7 +154,7 @@ def _home(house: House, screen: Screen, recorder: Recorder, fall: float) -> None
 
     def at_home() -> bool:
         group = house.group()
-        return group.desired == group.minimum == len(group.states) and recorder.looks[-1].nodes == group.minimum
+        return group.desired == group.minimum == len(group.states) and recorder.nodes == group.minimum
 
     _until(at_home, HOME_LIMIT_S, "the group at its minimum")
     _seconds(house, 2)
