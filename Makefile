@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything is set up by itself: Debian's packages (as root), .venv, node_modules.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test demo synth agent bench-agent chaos-agent lock clean
+.PHONY: help setup lint format test demo synth agent bench-agent bench-spill chaos-agent lock clean
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -50,6 +50,9 @@ agent: .venv/.ready  ## build the core's one file, .build/agent.pyz
 bench-agent: setup  ## measure the agent beside bare commands and beside its peers (root); ARGS=--quick for a first look
 	$(BIN)/python -m benches.agent $(filter-out --changes=%,$(ARGS))
 	$(BIN)/python -m benches.fleet_changes $(filter-out --rounds=%,$(ARGS))
+
+bench-spill: setup  ## measure what users see of a spike, beside the snippet and two more (root, 12 min); ARGS=--quick for less
+	$(BIN)/python -m benches.spill $(ARGS)
 
 chaos-agent: setup  ## try to confuse the agent, for minutes (real parts as root); ARGS="--seed N" takes the same walks again
 	$(BIN)/python -m tests.chaos $(ARGS)

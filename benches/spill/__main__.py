@@ -29,7 +29,6 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if not sandbox.inside():
-            sandbox.require()
             return sandbox.run((sys.executable, "-m", "benches.spill", *sys.argv[1:]))
         _measure(options)
     except DrawbridgeError as error:

@@ -23,5 +23,5 @@ class Plan:
     crowds: tuple[int, int]
 
 
-FULL = Plan(rounds=3, calm_s=5, spike_s=9, again=3, fault_s=6, count_s=5, crowds=(10, 1_000))
+FULL = Plan(rounds=3, calm_s=4, spike_s=9, again=3, fault_s=5, count_s=5, crowds=(10, 1_000))
 QUICK = Plan(rounds=1, calm_s=1.5, spike_s=2, again=1, fault_s=3, count_s=1, crowds=(10, 100))

@@ -36,12 +36,22 @@ def measure(cells: Cells, plan: Plan, chance: random.Random, screen: Screen) -> 
 
 def table(spikes: Spikes) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Return header and rows: medians of the rounds, with the least and the most."""
-    header = ("load", "contender", "served %", "p50 ms", "p99 ms", "at home %", "AWS %", "HAProxy µs/request")
+    header = (
+        "load",
+        "contender",
+        "served %",
+        "p50 ms",
+        "p99 ms",
+        "at home %",
+        "AWS %",
+        "busiest of 4 %",
+        "HAProxy µs/request",
+    )
     rows = []
     for load in LOADS:
         for contender in CONTENDERS:
             runs = spikes[contender.name, load]
-            cells = (served_percent, p50_ms, p99_ms, home_percent, edge_percent, _cpu_us)
+            cells = (served_percent, p50_ms, p99_ms, home_percent, edge_percent, busiest_percent, _cpu_us)
             rows.append((f"{load:g}×", contender.name, *(_cell([measured(run) for run in runs]) for measured in cells)))
     return header, rows
 
@@ -71,6 +81,12 @@ def home_percent(run: Run) -> float:
     """The core's part of what was served, in percent."""
     counts = by_server(run.answers)
     return 100 * counts[CORE] / max(1, counts.total())
+
+
+def busiest_percent(run: Run) -> float:
+    """The part of all that the edge served that its busiest server did, in percent; 0 when it served nothing."""
+    counts = [by_server(run.answers)[name] for name in EDGE]
+    return 100 * max(counts) / max(1, sum(counts))
 
 
 def _cpu_us(run: Run) -> float:
