@@ -87,13 +87,19 @@ class Groups:
             self._aim(group, int(group.min_size if desired is None else desired), why=_BY_REQUEST)
 
     def rebound(self, group: Moto, *, minimum: int | None, maximum: int | None, desired: int | None) -> None:
-        """Carry out a scheduled action: what is given changes, and the desired capacity keeps within the bounds."""
+        """Carry out a scheduled action: what is given changes, and the desired capacity keeps within the bounds.
+
+        ``ValueError`` if the bounds would cross; nothing has changed then.
+        """
         with self._lock:
-            group.min_size = group.min_size if minimum is None else minimum
-            group.max_size = group.max_size if maximum is None else maximum
+            least = int(group.min_size if minimum is None else minimum)
+            most = int(group.max_size if maximum is None else maximum)
+            if least > most:
+                raise ValueError(f"changing the bounds of {group.name}: wanted at most {most}, found at least {least}")
+            group.min_size, group.max_size = least, most
             wanted = group.desired_capacity if desired is None else desired
-            bounded = max(int(group.min_size), min(int(group.max_size), int(wanted)))
-            bounds = f"min: {group.min_size}, max: {group.max_size}, desired: {bounded}"
+            bounded = max(least, min(most, int(wanted)))
+            bounds = f"min: {least}, max: {most}, desired: {bounded}"
             why = f"a scheduled action update of AutoScalingGroup constraints to {bounds}"
             self._aim(group, bounded, why=why)
 

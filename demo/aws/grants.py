@@ -42,5 +42,12 @@ def of_function(function: Moto, *, kind: str, names: frozenset[str]) -> Iterator
         }
 
 
+def of_trust(role: Moto, *, service: str) -> Iterator[Statement]:
+    """The statements that let a service of AWS assume the role, in the form of identity statements."""
+    for statement in as_list(_document(role.assume_role_policy_document)["Statement"]):
+        if service in as_list(statement["Principal"].get("Service", [])):
+            yield {name: value for name, value in statement.items() if name != "Principal"} | {"Resource": role.arn}
+
+
 def _document(document: str | dict[str, Any]) -> dict[str, Any]:
     return document if isinstance(document, dict) else dict(json.loads(document))

@@ -6,7 +6,9 @@ import logging
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,6 +34,8 @@ from demo.aws.place import ACCESS_KEY, SECRET_KEY, Place
 from demo.aws.queue_metrics import QueueMetrics
 from demo.aws.queues import QueuePollers
 from demo.aws.scaling_policies import ScalingPolicies
+from demo.aws.scheduled_actions import ScheduledActions
+from demo.aws.scheduler import Scheduler
 from demo.aws.watch import AlarmWatch
 
 _RUNNING = threading.Lock()
@@ -42,7 +46,8 @@ class LocalAws:
 
     ``url_bind`` is where function URLs are served over HTTPS (None: nowhere), ``ca_path`` where the authority's
     certificate is written for those who shall trust it, ``log_path`` the journal. ``minute_s`` shortens the minutes of
-    schedules, alarm periods and asynchronous retries. One at a time per process: moto's records are global.
+    schedules, alarm periods and asynchronous retries; times of day are those of ``now``. One at a
+    time per process: moto's records are global.
     """
 
     def __init__(  # noqa: PLR0913 - everything a composition may choose, each by its name
@@ -57,6 +62,7 @@ class LocalAws:
         machines: Machines | None = None,
         minute_s: float = 60.0,
         abandoned_passes_hook: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if url_bind is not None and ca_path is None:
             raise ValueError("starting the local AWS: wanted ca_path with url_bind, found none")
@@ -88,6 +94,8 @@ class LocalAws:
             policies=self._policies,
             journal=self.journal,
         )
+        self.scheduled_actions = ScheduledActions(self.place, self.groups, journal=self.journal, now=now)
+        self.scheduler = Scheduler(self.place, journal=self.journal, now=now)
         self._pollers = QueuePollers(self.place, self.functions, journal=self.journal)
         self._queue_metrics = QueueMetrics(self.place, journal=self.journal)
         self.urls: FunctionUrls | None = None
@@ -144,7 +152,15 @@ class LocalAws:
             )
             self.urls.start()
             opening.callback(self.urls.stop)
-        for service in (self.groups, self._pollers, self.events, self.alarms, self._queue_metrics):
+        for service in (
+            self.groups,
+            self._pollers,
+            self.events,
+            self.alarms,
+            self.scheduled_actions,
+            self.scheduler,
+            self._queue_metrics,
+        ):
             service.start()
             opening.callback(service.stop)
 
@@ -158,6 +174,8 @@ class LocalAws:
         autoscaling_api.install(self._gaps, self.groups)
         self.events.install(self._gaps)
         self._policies.install(self._gaps)
+        self.scheduled_actions.install(self._gaps)
+        self.scheduler.install(self._gaps)
         datapoints.install(self._gaps, self.place)
         self.alarms.install(self._gaps)
         for gap in self._gaps.filled:

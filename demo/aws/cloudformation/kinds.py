@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from demo.aws.cloudformation import identity, messaging, network, scaling, serverless, storage, watching
+from demo.aws.cloudformation import (
+    identity,
+    messaging,
+    network,
+    scaling,
+    scheduling,
+    serverless,
+    storage,
+    watching,
+)
 from demo.aws.cloudformation.custom import CustomResources
 from demo.aws.cloudformation.kind import Kind, Made, Order, Properties, Resource
 from demo.aws.cloudformation.template import TemplateError
 
 _KNOWN: dict[str, Kind] = {
     kind.type: kind
-    for module in (network, identity, scaling, serverless, messaging, storage, watching)
+    for module in (network, identity, scaling, scheduling, serverless, messaging, storage, watching)
     for kind in module.KINDS
 }
 
