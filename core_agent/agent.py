@@ -286,10 +286,10 @@ class Agent:
             self._state.nodes,
             network=self._limits.network,
             generations=self._state.generations,
-            level_percent=self._state.burst.level_percent,
-            core_servers=self._core_servers,
+            burst=self._state.burst,
             wireguard=sight.wireguard,
             backend=sight.backend,
+            telemetry=self._telemetry,
             now=self._clock(),
         )
 

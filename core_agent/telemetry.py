@@ -101,7 +101,7 @@ class Telemetry:
     """
 
     def __init__(self, *, core: Collection[str], node_slots: int, queue_timeout_s: float) -> None:
-        self._core = frozenset(core)
+        self.core = frozenset(core)
         self._node_slots = node_slots
         self._queue_timeout_ms = queue_timeout_s * 1000
         self._counters: _Counters | None = None
@@ -164,8 +164,8 @@ class Telemetry:
         )
 
     def _sides(self, servers: Mapping[str, _Count], refused: int) -> Answers:
-        core = [count for name, count in servers.items() if name in self._core]
-        edge = [count for name, count in servers.items() if name not in self._core]
+        core = [count for name, count in servers.items() if name in self.core]
+        edge = [count for name, count in servers.items() if name not in self.core]
         return Answers(
             core=sum(count.answered for count in core),
             core_failed=sum(count.failed for count in core),
@@ -188,8 +188,8 @@ class Telemetry:
 
     def _load(self, now: float, backend: BackendFacts, *, since: float, answers: Answers) -> LoadSample:
         servers = backend.servers.values()
-        core = [server for server in servers if server.name in self._core and server.up]
-        edge = [server for server in servers if server.name not in self._core and _open(server)]
+        core = [server for server in servers if server.name in self.core and server.up]
+        edge = [server for server in servers if server.name not in self.core and _open(server)]
         core_queue = backend.queue + sum(server.queue for server in core)
         queue = backend.queue + sum(server.queue for server in servers)
         busy, slots = sum(server.busy for server in core), sum(server.maxconn for server in core)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from core_agent.contract.messages import Hold, Phase
-from core_agent.metrics.summary import Peers, Servers, Snapshot
+from core_agent.metrics.summary import Load, Peers, Servers, Snapshot
 from core_agent.metrics.text import NO_LABELS, Labels, family, histogram
 
 
@@ -22,6 +22,8 @@ def gauges(seen: Snapshot) -> Iterator[str]:
         yield from _peers(seen.peers)
     if seen.servers is not None:
         yield from _servers(seen.servers)
+    if seen.load is not None:
+        yield from _load(seen.load)
 
 
 def _records(seen: Snapshot) -> Iterator[str]:
@@ -57,6 +59,11 @@ def _records(seen: Snapshot) -> Iterator[str]:
     )
     level = seen.level_percent / 100
     yield from _single("drawbridge_burst_level_ratio", "How much of the edge may be used: 0 to 1.", level)
+    yield from _single(
+        "drawbridge_core_share_ratio",
+        "The share of the core's slots that requests take before they overflow to the edge: 0 to 1.",
+        seen.core_percent / 100,
+    )
 
 
 def _look(seen: Snapshot) -> Iterator[str]:
@@ -115,9 +122,47 @@ def _servers(servers: Servers) -> Iterator[str]:
     )
     yield from _single("drawbridge_edge_servers_open", "Nodes that are up and open to traffic.", servers.edge_open)
     yield from _single("drawbridge_edge_requests", "Requests that the edge works on.", servers.edge_requests)
-    yield from _single("drawbridge_queued_requests", "Requests that wait for any server.", servers.queue)
+    yield from _single("drawbridge_queued_requests", "Requests that wait, for a certain server or for any.", servers.queue)
     total = [(NO_LABELS, servers.requests_total)]
     yield from family("drawbridge_requests_total", "counter", "Requests since HAProxy's start.", total)
+
+
+def _load(load: Load) -> Iterator[str]:
+    sample, answers = load.sample, load.answers
+    yield from _gauge(
+        "drawbridge_saturation_ratio",
+        "Busy and queued requests over slots: of the core alone, and with all open nodes. Above 1 requests wait.",
+        (({"of": "core"}, sample.core_percent / 100), ({"of": "total"}, sample.total_percent / 100)),
+    )
+    yield from _single(
+        "drawbridge_queue_wait_seconds",
+        "How long a request that comes now would wait: the queue's length over the answers per second.",
+        sample.queue_ms / 1000,
+    )
+    yield from family(
+        "drawbridge_answers_total",
+        "counter",
+        "Requests that servers answered since the agent's start, by side.",
+        (({"side": "core"}, round(answers.core)), ({"side": "edge"}, round(answers.edge))),
+    )
+    yield from family(
+        "drawbridge_server_errors_total",
+        "counter",
+        "Of these answers, those that were 5xx.",
+        (({"side": "core"}, round(answers.core_failed)), ({"side": "edge"}, round(answers.edge_failed))),
+    )
+    refused = [(NO_LABELS, round(answers.refused))]
+    yield from family(
+        "drawbridge_requests_refused_total",
+        "counter",
+        "Requests that HAProxy itself answered with 5xx since the agent's start: nobody was there, or all too busy.",
+        refused,
+    )
+    yield from _gauge(
+        "drawbridge_core_server_suggested_slots",
+        "The slots that the measurements speak for; those that it has while they speak for no others.",
+        (({"server": name}, slots) for name, slots in load.suggested.items()),
+    )
 
 
 def _gauge(name: str, says: str, series: Iterable[tuple[Labels, float]]) -> Iterator[str]:

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
-from core_agent.contract.messages import Hold, Phase
+from core_agent.contract.messages import Hold, LoadSample, Phase
 from core_agent.contract.names import GroupName
 from core_agent.desired import Mode
 from core_agent.handshakes import STALE_S, age_s, handshakes
 from core_agent.haproxy.facts import BackendFacts, ServerFacts
 from core_agent.metrics.text import Distribution
-from core_agent.roll import Node, Roll
+from core_agent.roll import Burst, Node, Roll
+from core_agent.telemetry import Answers, Telemetry
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 
 _AGE_BOUNDS_S = (30.0, 60.0, 120.0, 180.0, 300.0)
@@ -57,6 +58,19 @@ class Servers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The load at the latest sample, and everything answered since the agent's start.
+
+    ``suggested`` has for each of the core's own servers the slots that the measurements speak for: those that it has,
+    while they speak for no others.
+    """
+
+    sample: LoadSample
+    answers: Answers
+    suggested: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One full look at ``taken_at``, Unix seconds. A side that failed is None.
 
@@ -69,8 +83,10 @@ class Snapshot:
     generations: Mapping[GroupName, int]
     addresses: Addresses
     level_percent: int
+    core_percent: int
     peers: Peers | None
     servers: Servers | None
+    load: Load | None
 
 
 def snapshot(
@@ -78,13 +94,13 @@ def snapshot(
     *,
     network: IPv4Network,
     generations: Mapping[GroupName, int],
-    level_percent: int,
-    core_servers: Collection[str],
+    burst: Burst,
     wireguard: WireguardFacts | None,
     backend: BackendFacts | None,
+    telemetry: Telemetry,
     now: float,
 ) -> Snapshot:
-    """Return what the records and both sides' facts at ``now`` come to; ``core_servers`` names the core's own."""
+    """Return what the records and both sides' facts at ``now`` come to; ``telemetry`` has taken them in."""
     records = tuple(nodes.values())
     resting = [node.phase is Phase.GONE for node in records if node.address]
     return Snapshot(
@@ -95,9 +111,11 @@ def snapshot(
         addresses=Addresses(
             free=nodes.addresses_left(network), used=len(resting) - sum(resting), quarantine=sum(resting)
         ),
-        level_percent=level_percent,
+        level_percent=burst.level_percent,
+        core_percent=burst.core_percent,
         peers=_peers(records, wireguard.peers, now) if wireguard is not None else None,
-        servers=_servers(backend, core_servers) if backend is not None else None,
+        servers=_servers(backend, telemetry.core) if backend is not None else None,
+        load=_load(telemetry, backend) if backend is not None else None,
     )
 
 
@@ -120,6 +138,18 @@ def _servers(backend: BackendFacts, core_servers: Collection[str]) -> Servers:
         core=tuple(replace(server) for server in sorted(core, key=lambda server: server.name)),
         edge_open=sum(server.up and server.mode is Mode.READY for server in edge),
         edge_requests=sum(server.busy for server in edge),
-        queue=backend.queue,
+        queue=backend.queue + sum(server.queue for server in backend.servers.values()),
         requests_total=backend.requests_total,
+    )
+
+
+def _load(telemetry: Telemetry, backend: BackendFacts) -> Load | None:
+    if telemetry.latest is None:
+        return None
+    slots = {name: server.maxconn for name in sorted(telemetry.core) if (server := backend.servers.get(name))}
+    told = {name: telemetry.suggestion(name, slots=number) for name, number in slots.items()}
+    return Load(
+        sample=telemetry.latest,
+        answers=telemetry.totals,
+        suggested={name: one.slots if one is not None else slots[name] for name, one in told.items()},
     )

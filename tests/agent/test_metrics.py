@@ -11,32 +11,45 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from core_agent import __version__
-from core_agent.contract.messages import Hold, Phase, ReadFacts
+from core_agent.contract.messages import Hold, Phase, ReadFacts, Suggestion
 from core_agent.contract.names import InstanceId
 from core_agent.converge import Sight
 from core_agent.errors import DrawbridgeError, FileFailed, RecordFailed, RefusalKind, Refused
 from core_agent.haproxy.facts import BackendFacts
 from core_agent.metrics import Metrics, Snapshot, snapshot
+from core_agent.metrics.summary import _load
 from core_agent.metrics.text import Distribution, family
 from core_agent.roll import Roll
+from core_agent.telemetry import Telemetry
 from core_agent.wireguard.facts import PeerFacts, WireguardFacts
 from tests.agent.core_under_test import GROUP, START, Core, key
 from tests.agent.exposition_text import parse
 
 BACKEND = BackendFacts(servers={}, queue=0, requests_total=0)
 KINDS = ("scoped", "full")
+LOAD = (
+    "drawbridge_saturation",
+    "drawbridge_queue_wait",
+    "drawbridge_answers",
+    "drawbridge_server_errors",
+    "drawbridge_requests_refused",
+)
 
 
 def look(core: Core, *, wireguard: bool = True, haproxy: bool = True) -> Snapshot:
     """Sum up what is on record and what the host shows; a side may be dead."""
+    telemetry = Telemetry(core={"no-primary"}, node_slots=28, queue_timeout_s=5)
+    backend = core.host.read_backend() if haproxy else None
+    if backend is not None:
+        telemetry.sample(core.now, backend)
     return snapshot(
         core.state.nodes,
         network=core.settings.tunnel.network,
         generations=core.state.generations,
-        level_percent=core.state.burst.level_percent,
-        core_servers={server.name for server in core.settings.core.servers},
+        burst=core.state.burst,
         wireguard=core.host.read_wireguard() if wireguard else None,
-        backend=core.host.read_backend() if haproxy else None,
+        backend=backend,
+        telemetry=telemetry,
         now=core.now,
     )
 
@@ -343,13 +356,47 @@ def test_servers_tell_what_the_core_carries(core: Core) -> None:
     }
     assert core_server == {"up": 1, "requests": 41, "slots": 50, "queued_requests": 7}
     assert (after["drawbridge_edge_servers_open"], after["drawbridge_edge_requests"]) == (1, 11)
-    assert (after["drawbridge_queued_requests"], after["drawbridge_requests_total"]) == (0, 0)
+    assert (after["drawbridge_queued_requests"], after["drawbridge_requests_total"]) == (7, 0)
 
 
 def test_the_level_is_a_ratio(core: Core) -> None:
-    """Prometheus's base unit for a share."""
+    """Prometheus's base unit for a share, of the edge as of the core."""
     core.burst(25)
-    assert seen(core)["drawbridge_burst_level_ratio"] == 0.25
+    after = seen(core)
+    assert (after["drawbridge_burst_level_ratio"], after["drawbridge_core_share_ratio"]) == (0.25, 1)
+
+
+def test_the_load_is_told_as_it_was_last_seen(core: Core) -> None:
+    """Saturation of the core and of all, the wait, what each side answered and failed, and what was refused."""
+    telemetry = Telemetry(core={"no-primary"}, node_slots=50, queue_timeout_s=5)
+    metrics = Metrics(started_at=START)
+    core.join(1)
+    for number in range(2):
+        core.host._change("no-primary", answered=1000 + 90 * number, failed=4 * number, busy=50, queue=10 * number)
+        core.host._change("i-1", answered=10 * number, failed=number, busy=15)
+        backend = replace(core.host.read_backend(), requests_total=number, failed_total=8 * number)
+        telemetry.sample(core.now + 2 * number, backend)
+    before = look(core)
+    metrics.observe(replace(before, load=_load(telemetry, backend)))
+    after = told(metrics)
+    assert {words: after[words] for words in after if words.startswith(LOAD)} == {
+        'drawbridge_saturation_ratio{of="core"}': 1.2,
+        'drawbridge_saturation_ratio{of="total"}': 0.75,
+        "drawbridge_queue_wait_seconds": 0.2,
+        'drawbridge_answers_total{side="core"}': 90,
+        'drawbridge_answers_total{side="edge"}': 10,
+        'drawbridge_server_errors_total{side="core"}': 4,
+        'drawbridge_server_errors_total{side="edge"}': 1,
+        "drawbridge_requests_refused_total": 3,
+    }
+
+
+def test_suggested_slots_are_told_by_server(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those that it has until the measurements speak for others."""
+    name = 'drawbridge_core_server_suggested_slots{server="no-primary"}'
+    assert seen(core)[name] == 50
+    monkeypatch.setattr(Telemetry, "suggestion", lambda *_, slots: Suggestion(slots=slots // 2, reason="measured"))
+    assert seen(core)[name] == 25
 
 
 @pytest.mark.parametrize(
@@ -359,7 +406,7 @@ def test_the_level_is_a_ratio(core: Core) -> None:
         (
             "haproxy",
             "wireguard",
-            ("drawbridge_core_server_up", "drawbridge_edge_requests", "drawbridge_requests_total"),
+            ("drawbridge_core_server_up", "drawbridge_requests_total", "drawbridge_saturation_ratio"),
         ),
     ],
 )
@@ -389,14 +436,16 @@ def test_writing_out_does_not_depend_on_the_fleet(core: Core) -> None:
         for n in numbers
     )
     peers: dict[str, PeerFacts] = {key(n): PeerFacts(allowed_ips=(), handshake_at=int(START)) for n in numbers}
+    telemetry = Telemetry(core={"no-primary"}, node_slots=28, queue_timeout_s=5)
+    telemetry.sample(core.now, core.host.read_backend())
     large = snapshot(
         nodes,
         network=IPv4Network("10.100.0.0/16"),
         generations=core.state.generations,
-        level_percent=100,
-        core_servers={"no-primary"},
+        burst=core.state.burst,
         wireguard=WireguardFacts(public_key="", peers=peers),
         backend=core.host.read_backend(),
+        telemetry=telemetry,
         now=core.now,
     )
     assert large.addresses.free == 65_533 - 4000
