@@ -21,13 +21,15 @@ from invoke import Collection, Context, Exit
 import settings as configuration
 from core_agent.client import CoreClient, load_private_key
 from core_agent.contract.codec import to_plain
-from core_agent.contract.messages import Hold, HoldNode, ReadFacts, SetBurst
+from core_agent.contract.messages import Hold, HoldNode, ReadFacts, ReadTelemetry, SetBurst, SetCapacity
 from core_agent.contract.names import GroupName, Name, Reason, shown
 from core_agent.contract.shapes import build
 from core_agent.errors import AuthenticationFailed, DrawbridgeError, SettingsError
 from operator_view import changes
+from operator_view.load import load as lately
 from operator_view.nodes import nodes as table
 from operator_view.status import burst as level_line
+from operator_view.status import server as server_line
 from operator_view.status import status as glance
 from operator_view.synced import emptied, synced
 from settings import Settings
@@ -126,20 +128,64 @@ def nodes(c: Context, json: bool = False) -> None:
             print(table(facts.nodes))
 
 
+@task(pre=[_hosts], help={"seconds": "how far back, 1 to 300; 60 unless given", **_JSON})
+def load(c: Context, seconds: str = "60", json: bool = False) -> None:
+    """Show the last minute: saturation, queue, who answered how much, and what the core's slots should be."""
+    with _plainly(), _client(c, configuration.load()) as core:
+        report = core.request(build(ReadTelemetry, {"window_s": _number(seconds)}, "load"))
+        if json:
+            _print_json(to_plain(report))
+        else:
+            print(lately(report))
+
+
+def _number(typed: str) -> int | str:
+    """Return the number that was typed; anything else as it is, for the contract to refuse by its field."""
+    digits = typed.removesuffix("%")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else typed
+
+
 # --- changing -------------------------------------------------------------------------------------------------------
 
 
-@task(pre=[_hosts], help={"level": "percent of every burst server's weight and slots, 0 to 100", **_REASON, **_DRY_RUN})
-def burst(c: Context, level: str, reason: str, dry_run: bool = False) -> None:
+@task(
+    pre=[_hosts],
+    help={
+        "level": "percent of every burst server's weight and slots, 0 to 100; 0 keeps requests at a core that is up",
+        "core": "percent of the core's slots that are taken before the edge's, 1 to 100; less ahead of a peak",
+        **_REASON,
+        **_DRY_RUN,
+    },
+)
+def burst(c: Context, level: str, reason: str, core: str = "100", dry_run: bool = False) -> None:
     """Use this much of the edge, until an alarm or a person says otherwise: fab burst 50 'Black Friday'."""
-    with _plainly(), _client(c, configuration.load()) as core:
-        digits = level.removesuffix("%")
-        percent = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else level
-        command = build(SetBurst, {"level_percent": percent, "reason": reason}, "burst")
+    with _plainly(), _client(c, configuration.load()) as client:
+        typed = {"level_percent": _number(level), "reason": reason, "core_percent": _number(core)}
+        command = build(SetBurst, typed, "burst")
         if _dry(c, asked=dry_run):
-            print(changes.of_burst(command, core.request(ReadFacts())))
+            print(changes.of_burst(command, client.request(ReadFacts())))
         else:
-            print(level_line(core.request(command)))
+            print(level_line(client.request(command)))
+
+
+@task(
+    pre=[_hosts],
+    help={
+        "server": "one of [[core.servers]] in drawbridge.toml",
+        "slots": "how many requests it works on at a time, or `configured` for what drawbridge.toml says",
+        **_REASON,
+        **_DRY_RUN,
+    },
+)
+def capacity(c: Context, server: str, slots: str, reason: str, dry_run: bool = False) -> None:
+    """Set a core server's slots, at once and for good: fab capacity no-primary 60 'a larger machine'."""
+    with _plainly(), _client(c, configuration.load()) as core:
+        typed = {"server": server, "slots": None if slots == "configured" else _number(slots), "reason": reason}
+        command = build(SetCapacity, typed, "capacity")
+        if _dry(c, asked=dry_run):
+            print(changes.of_capacity(command, core.request(ReadFacts())))
+        else:
+            print(f"{server} {server_line(core.request(command))}")
 
 
 @task(pre=[_hosts], help={**_INSTANCE, **_REASON, "undo": "lift the hold that is on the node", **_DRY_RUN})
@@ -276,4 +322,4 @@ def _put_parameter(settings: Settings, text: str) -> int:
     return answer["Version"]
 
 
-namespace = Collection(status, nodes, burst, drain, remove, sync, publish_key)
+namespace = Collection(status, nodes, load, burst, capacity, drain, remove, sync, publish_key)

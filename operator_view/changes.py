@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core_agent.contract.messages import FactsReport, HoldNode, NodeReport, SetBurst, SyncFleet
+from core_agent.contract.messages import FactsReport, HoldNode, NodeReport, SetBurst, SetCapacity, SyncFleet
 from core_agent.errors import RefusalKind, Refused
 
 UNCHANGED = "nothing would change"
@@ -11,9 +11,26 @@ UNCHANGED = "nothing would change"
 def of_burst(command: SetBurst, facts: FactsReport) -> str:
     """Return what setting the level would change."""
     now = facts.burst
-    if (now.level_percent, now.reason) == (command.level_percent, command.reason):
-        return f"burst level: {now.level_percent} % already, for that reason: {UNCHANGED}"
-    return f"burst level: {now.level_percent} % ({now.reason}) → {command.level_percent} % ({command.reason})"
+    before, after = _level(now.level_percent, now.core_percent), _level(command.level_percent, command.core_percent)
+    if (before, now.reason) == (after, command.reason):
+        return f"burst level: {before} already, for that reason: {UNCHANGED}"
+    return f"burst level: {before} ({now.reason}) → {after} ({command.reason})"
+
+
+def of_capacity(command: SetCapacity, facts: FactsReport) -> str:
+    """Return what setting a core server's slots would change; raises ``Refused`` for one that the core has not."""
+    found = next((server for server in facts.load.servers if server.name == command.server), None)
+    if found is None:
+        known = ", ".join(server.name for server in facts.load.servers)
+        raise Refused(RefusalKind.UNKNOWN_SERVER, f"{command.server}: wanted a server of {facts.core} ({known})")
+    wanted = found.configured if command.slots is None else command.slots
+    if found.slots == wanted:
+        return f"{command.server}: {wanted} slots already: {UNCHANGED} but the reason"
+    return f"{command.server}: {found.slots} → {wanted} slots ({command.reason})"
+
+
+def _level(level_percent: int, core_percent: int) -> str:
+    return f"{level_percent} %" if core_percent == 100 else f"{level_percent} % from {core_percent} % of the core on"
 
 
 def of_hold(command: HoldNode, facts: FactsReport) -> str:

@@ -24,8 +24,20 @@ def status(facts: FactsReport, *, where: str, own: GroupName, now_ms: int) -> st
 
 
 def burst(report: BurstReport) -> str:
-    """Return how much of the edge is in use, and why."""
-    return f"{report.level_percent} % of the edge: {report.reason}"
+    """Return how much of the edge is in use, from which share of the core's slots on, and why."""
+    early = f", from {report.core_percent} % of the core's slots on" if report.core_percent < 100 else ""
+    return f"{report.level_percent} % of the edge{early}: {report.reason}"
+
+
+def server(report: CoreServerReport) -> str:
+    """Return how one of the core's own servers does; a second line is a suggestion."""
+    state = "up" if report.up else "DOWN"
+    told = "" if report.slots == report.configured else f" (drawbridge.toml says {report.configured})"
+    line = f"{state}, {report.busy} of {report.slots} slots busy{told}, {report.queue} queued"
+    if report.suggestion is None:
+        return line
+    found = report.suggestion
+    return f"{line}; better {found.slots} slots: {found.reason}; fab capacity {report.name} {found.slots} WHY"
 
 
 def _sections(facts: FactsReport, where: str, groups: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -33,7 +45,7 @@ def _sections(facts: FactsReport, where: str, groups: list[str]) -> Iterator[tup
     yield "core", [f"{facts.core} at {where}, agent {facts.agent_version}"]
     yield "network", [f"{facts.network}, {facts.addresses_free} addresses free"]
     yield "burst", [burst(facts.burst)]
-    yield "load", [*(_server(server) for server in facts.load.servers), queued]
+    yield "load", [*(f"{one.name} {server(one)}" for one in facts.load.servers), queued]
     yield "nodes", [_phases(facts)]
     yield "groups", groups or ["none seen yet"]
     yield "pending", [f"{facts.pending_steps} steps to apply" if facts.pending_steps else "nothing: converged"]
@@ -42,11 +54,6 @@ def _sections(facts: FactsReport, where: str, groups: list[str]) -> Iterator[tup
 def _labelled(heading: str, lines: list[str]) -> Iterator[tuple[str, str]]:
     """Only the first line of a section carries its heading."""
     return ((heading if at == 0 else "", line) for at, line in enumerate(lines))
-
-
-def _server(server: CoreServerReport) -> str:
-    state = "up" if server.up else "DOWN"
-    return f"{server.name} {state}, {server.busy} of {server.slots} slots busy, {server.queue} queued"
 
 
 def _phases(facts: FactsReport) -> str:

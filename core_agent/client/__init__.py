@@ -20,15 +20,19 @@ from core_agent.contract.messages import (
     ActivateNode,
     BurstReport,
     Command,
+    CoreServerReport,
     EnrollNode,
     FactsReport,
     FleetReport,
     HoldNode,
     NodeReport,
     ReadFacts,
+    ReadTelemetry,
     Report,
     SetBurst,
+    SetCapacity,
     SyncFleet,
+    TelemetryReport,
     TunnelReport,
 )
 from core_agent.contract.names import shown
@@ -42,7 +46,9 @@ ANSWERS: dict[type[Command], type[Report]] = {
     ActivateNode: NodeReport,
     HoldNode: NodeReport,
     SetBurst: BurstReport,
+    SetCapacity: CoreServerReport,
     ReadFacts: FactsReport,
+    ReadTelemetry: TelemetryReport,
 }
 
 
@@ -86,7 +92,11 @@ class CoreClient:
     @typing.overload
     def request(self, command: SetBurst) -> BurstReport: ...
     @typing.overload
+    def request(self, command: SetCapacity) -> CoreServerReport: ...
+    @typing.overload
     def request(self, command: ReadFacts) -> FactsReport: ...
+    @typing.overload
+    def request(self, command: ReadTelemetry) -> TelemetryReport: ...
     @typing.overload
     def request(self, command: Command) -> Report: ...
 

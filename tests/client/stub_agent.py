@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from core_agent.contract.codec import (
     MAX_REPLY_BYTES,
@@ -33,11 +34,18 @@ from core_agent.contract.messages import (
     HoldNode,
     Lifecycle,
     LoadReport,
+    LoadSample,
     NodeReport,
     Phase,
+    PhaseCounts,
     ReadFacts,
+    ReadTelemetry,
     SetBurst,
+    SetCapacity,
+    SideReport,
+    Suggestion,
     SyncFleet,
+    TelemetryReport,
     TunnelReport,
 )
 from core_agent.contract.names import GroupName, InstanceId, PublicKey, Reason
@@ -91,24 +99,54 @@ def facts(burst: BurstReport, nodes: tuple[NodeReport, ...]) -> FactsReport:
     )
 
 
-def answer(command: Command, folder: Path) -> Outcome:  # noqa: PLR0911  one answer per command
+def telemetry(burst: BurstReport, window_s: int) -> TelemetryReport:
+    """Return how a load that rose went, in three looks."""
+    rise = ((50, 30, 0, 0), (98, 60, 0, 0), (110, 70, 5, 20))
+    return TelemetryReport(
+        core="oslo-1",
+        covered_s=window_s,
+        samples=tuple(
+            LoadSample(at_ms=1_700_000_000_000 + 2000 * at, core_percent=a, total_percent=b, queue=c, queue_ms=d)
+            for at, (a, b, c, d) in enumerate(rise)
+        ),
+        core_side=SideReport(answered=900, failed=1),
+        edge_side=SideReport(answered=300, failed=0),
+        refused=2,
+        servers=(replace(LOAD.servers[0], suggestion=Suggestion(slots=25, reason="at 50 busy it is slow")),),
+        burst=burst,
+        nodes=PhaseCounts(seated=1, enrolled=0, active=1, draining=0),
+        handshake_age_s=17,
+        stale_peers=0,
+    )
+
+
+_CALM: dict[str, Any] = {"level": 25, "core": 100, "reason": "calm", "holds": {}}
+
+
+def answer(command: Command, folder: Path) -> Outcome:  # noqa: C901, PLR0911  one answer per command
     """Return what the small core says to ``command``, and remember what it changed."""
     memory = folder / "core.json"
-    kept = json.loads(memory.read_text() if memory.exists() else '{"level": 25, "reason": "calm", "holds": {}}')
+    kept = json.loads(memory.read_text()) if memory.exists() else _CALM
     nodes = tuple(replace(node, hold=Hold(kept["holds"].get(node.instance, "none"))) for node in NODES)
     known = {node.instance: node for node in nodes}
     match command:
         case SetBurst():
-            kept |= {"level": command.level_percent, "reason": command.reason}
+            kept |= {"level": command.level_percent, "core": command.core_percent, "reason": command.reason}
         case HoldNode() if command.instance in known:
             kept["holds"][command.instance] = command.hold
     memory.write_text(json.dumps(kept))
-    burst = BurstReport(level_percent=kept["level"], reason=Reason(kept["reason"]))
+    burst = BurstReport(level_percent=kept["level"], core_percent=kept["core"], reason=Reason(kept["reason"]))
     match command:
         case ReadFacts():
             return facts(burst, nodes)
         case SetBurst():
             return burst
+        case SetCapacity() if command.server == "no-primary":
+            return replace(LOAD.servers[0], slots=command.slots or 50)
+        case SetCapacity():
+            return RefusedReply(kind=RefusalKind.UNKNOWN_SERVER, message=f"there is no server {command.server}")
+        case ReadTelemetry():
+            return telemetry(burst, command.window_s)
         case HoldNode() if command.instance in known:
             return replace(known[command.instance], hold=command.hold)
         case ActivateNode() if command.instance in known:
@@ -127,7 +165,7 @@ def answer(command: Command, folder: Path) -> Outcome:  # noqa: PLR0911  one ans
             )
         case SyncFleet():
             return FleetReport(
-                group=command.group, generation=command.generation, applied=True, nodes=nodes, missing=(), load=LOAD
+                group=command.group, generation=command.generation, applied=True, nodes=nodes, missing=()
             )
 
 
@@ -138,7 +176,7 @@ def reply(mode: str, document: bytes, folder: Path) -> bytes:
     refusal = RefusedReply(kind=RefusalKind.NOT_SEATED, message="i-0abc has no seat")
     whole = {
         "garbage": b"Welcome to Debian GNU/Linux 12!",
-        "other version": right.replace(b'"version":2', b'"version":3'),
+        "other version": right.replace(b'"version":3', b'"version":2'),
         "other id": encode_reply(answer(command, folder), request_id="another"),
         "no id": encode_reply(FailedReply(message="your document is broken", retryable=False), request_id="unknown"),
         "other report": encode_reply(node("i-0abc", Phase.ACTIVE), request_id=request_id),

@@ -426,7 +426,7 @@ def test_one_deadline_is_for_all(core: LoopbackCore) -> None:
         ("garbage", CoreUnreachable, "wanted one JSON document, found b'Welcome to Debian"),
         ("half, then an error", CoreUnreachable, "the relay exited 1: agent hung up"),
         ("closed door", CoreUnreachable, "the relay exited 75: .*Connection refused / is the agent running?"),
-        ("other version", ContractError, r"reply\.version: wanted 2, found 3"),
+        ("other version", ContractError, r"reply\.version: wanted 3, found 2"),
         ("other id", ContractError, r"reply\.id: wanted .*, found another"),
         ("no id", ContractError, r"reply\.id: wanted .*, found unknown: your document is broken"),
         ("other report", ContractError, r"reply\.report: wanted FactsReport, found NodeReport"),

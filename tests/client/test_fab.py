@@ -25,8 +25,19 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from core_agent.contract.codec import decode_request
-from core_agent.contract.messages import Command, Hold, HoldNode, Lifecycle, ReadFacts, Seats, SetBurst, SyncFleet
-from core_agent.contract.names import InstanceId, Reason
+from core_agent.contract.messages import (
+    Command,
+    Hold,
+    HoldNode,
+    Lifecycle,
+    ReadFacts,
+    ReadTelemetry,
+    Seats,
+    SetBurst,
+    SetCapacity,
+    SyncFleet,
+)
+from core_agent.contract.names import InstanceId, Reason, ServerName
 from tests.client.loopback_core import ROOT, LoopbackCore, make_key
 
 Fab = Callable[..., CompletedProcess[str]]
@@ -191,7 +202,7 @@ def test_what_is_read_can_be_had_as_json(fab: Fab) -> None:
     facts = json.loads(fab("status", "--json").stdout)
     assert (facts["core"], facts["burst"], facts["pending_steps"]) == (
         "oslo-1",
-        {"level_percent": 25, "reason": "calm"},
+        {"level_percent": 25, "core_percent": 100, "reason": "calm"},
         2,
     )
     assert json.loads(fab("nodes", "--json").stdout) == facts["nodes"]
@@ -201,7 +212,7 @@ def test_every_task_and_flag_is_explained(fab: Fab) -> None:
     """``fab --list`` names every command, and no flag goes without help."""
     listed = fab("--list").stdout
     names = re.findall(r"^  (\S+)  ", listed, re.MULTILINE)
-    assert names == ["burst", "drain", "nodes", "publish-key", "remove", "status", "sync"]
+    assert names == ["burst", "capacity", "drain", "load", "nodes", "publish-key", "remove", "status", "sync"]
     for name in names:
         flags = re.findall(r"^  (-.*)$", fab("--help", name).stdout, re.MULTILINE)
         assert flags
@@ -216,6 +227,41 @@ def test_burst_sets_the_level(core: LoopbackCore, fab: Fab, argv: tuple[str, ...
     """Positional or named, one command is sent and the core's answer printed."""
     assert fab("burst", *argv).stdout == "50 % of the edge: Black Friday\n"
     assert sent(core) == [SetBurst(level_percent=50, reason=Reason("Black Friday"))]
+
+
+def test_burst_lowers_the_cores_share(core: LoopbackCore, fab: Fab) -> None:
+    """Ahead of a peak the edge is warmed up; the answer says from where on it is used."""
+    done = fab("burst", "100", "Black Friday", "--core", "60")
+    assert done.stdout == "100 % of the edge, from 60 % of the core's slots on: Black Friday\n"
+    assert sent(core) == [SetBurst(level_percent=100, reason=Reason("Black Friday"), core_percent=60)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "slots", "told"), [("60", 60, "60 slots busy (drawbridge"), ("configured", None, "50")]
+)
+def test_capacity_sets_the_slots(core: LoopbackCore, fab: Fab, typed: str, slots: int | None, told: str) -> None:
+    """A number, or what drawbridge.toml says."""
+    assert f"no-primary up, 12 of {told}" in fab("capacity", "no-primary", typed, "larger machine").stdout
+    assert sent(core) == [SetCapacity(server=ServerName("no-primary"), slots=slots, reason=Reason("larger machine"))]
+
+
+def test_load_draws_the_last_minute(core: LoopbackCore, fab: Fab) -> None:
+    """Saturation and queue as they rose, who answered, and what the core's slots should be."""
+    assert fab("load", "--seconds", "30").stdout.splitlines() == [
+        "window      30 s, 3 looks",
+        "core        ▄██  mean 86 %, most 110 %",
+        "in all      ▃▅▆  mean 53 %, most 70 %",
+        "queue       ▁▁█  mean 7 ms, most 20 ms",
+        "at home     900 answers, 30/s, 75.0%; 1 of them 5xx",
+        "edge        300 answers, 10/s, 25.0%; 0 of them 5xx",
+        "refused     2 answered 5xx by HAProxy itself",
+        "burst       25 % of the edge: calm",
+        (
+            "no-primary  up, 12 of 50 slots busy, 3 queued; better 25 slots: at 50 busy it is slow; "
+            "fab capacity no-primary 25 WHY"
+        ),
+    ]
+    assert sent(core) == [ReadTelemetry(window_s=30)]
 
 
 @pytest.mark.parametrize(
@@ -242,6 +288,15 @@ def test_a_node_is_held(core: LoopbackCore, fab: Fab, argv: tuple[str, ...], hol
         (("burst", "50", "more", "--dry-run"), "burst level: 25 % (calm) → 50 % (more)"),
         (("--dry", "burst", "50", "more"), "burst level: 25 % (calm) → 50 % (more)"),
         (("burst", "25", "calm", "--dry-run"), "burst level: 25 % already, for that reason: nothing would change"),
+        (
+            ("burst", "100", "more", "--core", "60", "--dry-run"),
+            "burst level: 25 % (calm) → 100 % from 60 % of the core on (more)",
+        ),
+        (("capacity", "no-primary", "60", "larger", "--dry-run"), "no-primary: 50 → 60 slots (larger)"),
+        (
+            ("capacity", "no-primary", "configured", "back", "--dry-run"),
+            "no-primary: 50 slots already: nothing would change but the reason",
+        ),
         (("drain", "i-0abc", "disk", "--dry-run"), "i-0abc (active, 3 connections): hold none → drain (disk)"),
         (("remove", "i-0abc", "disk", "--dry-run"), "i-0abc (active, 3 connections): hold none → remove (disk)"),
         (
@@ -266,6 +321,15 @@ def test_a_dry_run_only_reads(core: LoopbackCore, fab: Fab, argv: tuple[str, ...
         (("burst", "-5", "x"), r"burst\.level_percent: wanted a whole number, found '-5'"),
         (("burst", "lots", "x"), r"burst\.level_percent: wanted a whole number, found 'lots'"),
         (("burst", "9" * 5000, "x"), r"burst\.level_percent: wanted a whole number, found '999"),
+        (("burst", "50", "x", "--core", "0"), r"burst\.core_percent: wanted 1 to 100, found 0"),
+        (("burst", "50", "x", "--core", "half"), r"burst\.core_percent: wanted a whole number, found 'half'"),
+        (("capacity", "i-1", "5", "x"), r"capacity\.server: wanted a core server's name"),
+        (("capacity", "no-primary", "0", "x"), r"capacity\.slots: wanted 1 to 100000, found 0"),
+        (("capacity", "no-primary", "many", "x"), r"capacity\.slots: wanted a whole number, found 'many'"),
+        (("capacity", "no-secondary", "5", "x"), "there is no server no-secondary"),
+        (("capacity", "no-secondary", "5", "x", "--dry-run"), r"wanted a server of oslo-1 \(no-primary\)"),
+        (("load", "--seconds", "0"), r"load\.window_s: wanted 1 to 300, found 0"),
+        (("load", "--seconds", "long"), r"load\.window_s: wanted a whole number, found 'long'"),
         (("burst", "50", ""), r"burst\.reason: wanted a reason"),
         (("burst", "50", "a\nb"), r"burst\.reason: wanted a reason: .* on one line, found 'a\\nb'"),
         (("burst", "50", "x" * 201), r"burst\.reason: wanted a reason: 1 to 200"),
@@ -289,7 +353,7 @@ def test_a_dry_run_only_reads(core: LoopbackCore, fab: Fab, argv: tuple[str, ...
 def test_what_cannot_be_is_one_line(core: LoopbackCore, fab: Fab, argv: tuple[str, ...], message: str) -> None:
     """No mistake of a person ends in a traceback, or changes anything."""
     refused(fab(*argv), message)
-    assert all(isinstance(command, ReadFacts | HoldNode) for command in sent(core))
+    assert all(isinstance(command, ReadFacts | HoldNode | SetCapacity) for command in sent(core))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def facts(*nodes: NodeReport, groups: tuple[GroupName, ...] = (OWN, OLD)) -> Fac
         addresses_free=1019,
         groups=tuple(GroupReport(group=group, generation=SEEN_MS) for group in groups),
         nodes=nodes,
-        burst=BurstReport(level_percent=25, reason=Reason("calm")),
+        burst=BurstReport(level_percent=25, core_percent=100, reason=Reason("calm")),
         load=LOAD,
         pending_steps=0,
     )
@@ -101,7 +101,7 @@ def test_an_emptied_group_shows_what_still_drains() -> None:
     """What was done, then the nodes on their way; a command that came too late says that nothing was done."""
 
     def report(*nodes: NodeReport, applied: bool = True) -> FleetReport:
-        return FleetReport(group=OLD, generation=SEEN_MS, applied=applied, nodes=nodes, missing=(), load=LOAD)
+        return FleetReport(group=OLD, generation=SEEN_MS, applied=applied, nodes=nodes, missing=())
 
     first, heading, line = emptied(report(node("i-a", OLD, Phase.DRAINING))).splitlines()
     assert first == f"{OLD}: AWS has no such group; emptied at generation {SEEN_MS}"
