@@ -25,15 +25,18 @@ class Step:
 def scale_out(settings: Settings) -> tuple[Step, ...]:
     """Return the steps from the threshold, ``saturation_high_percent``, to infinity, each ordering more than the last.
 
-    Saturation is U = 100 * demand / slots. With no node yet, k nodes bring it down to the target, half-way between the
-    thresholds, when U <= target * (1 + k * node_slots / core_slots): that is where the step of k nodes ends. The last
-    orders ``max_capacity``, which no load can exceed. With nodes in service a step orders too few rather than too many;
-    the alarm then still stands and orders again after ``warmup_s``.
+    Saturation is U = 100 * demand / slots. Beside the slots that always stand, the core's and the least nodes', k more
+    nodes bring it down to the target, half-way between the thresholds, when U <= target * (1 + k * node / standing):
+    that is where the step of k nodes ends. The last orders all that the group may have. With more nodes in service than
+    the least a step orders too few rather than too many; the alarm then still stands and orders again once those are
+    warm.
     """
-    burst, most = settings.burst, settings.edge.max_capacity
-    core_slots = sum(server.maxconn for server in settings.core.servers)
+    burst, edge = settings.burst, settings.edge
+    node = Fraction(burst.maxconn * edge.region_factor_percent, 100)
+    standing = sum(server.maxconn for server in settings.core.servers) + edge.min_capacity * node
+    most = max(1, edge.max_capacity - edge.min_capacity)
     target = Fraction(burst.saturation_high_percent + burst.saturation_low_percent, 2)
-    per_node = Fraction(burst.maxconn * settings.edge.region_factor_percent, 100 * core_slots)
+    per_node = node / standing
     short = Fraction(burst.saturation_high_percent) / target - 1
     first = min(most, max(1, math.ceil(short / per_node)))
     orders: dict[float, int] = {}

@@ -28,6 +28,7 @@ class Sizes:
     low_percent: int
     max_capacity: int
     factor_percent: int = 100
+    min_capacity: int = 0
 
     def settings(self) -> Settings:
         """The default settings with these sizes."""
@@ -36,7 +37,10 @@ class Sizes:
             DEFAULT,
             core=dataclasses.replace(DEFAULT.core, servers=(dataclasses.replace(server, maxconn=self.core_slots),)),
             edge=dataclasses.replace(
-                DEFAULT.edge, max_capacity=self.max_capacity, region_factor_percent=self.factor_percent
+                DEFAULT.edge,
+                min_capacity=self.min_capacity,
+                max_capacity=self.max_capacity,
+                region_factor_percent=self.factor_percent,
             ),
             burst=dataclasses.replace(
                 DEFAULT.burst,
@@ -47,11 +51,17 @@ class Sizes:
         )
 
     def wanted(self, saturation: Fraction) -> int:
-        """The fewest nodes that bring an empty edge from ``saturation`` to half-way between the thresholds."""
+        """The fewest nodes that bring the smallest edge from ``saturation`` to half-way between the thresholds."""
         target = Fraction(self.high_percent + self.low_percent, 2)
-        demand = saturation * self.core_slots / 100
         node_slots = Fraction(self.node_slots * self.factor_percent, 100)
-        return max(1, math.ceil((100 * demand / target - self.core_slots) / node_slots))
+        slots = self.core_slots + self.min_capacity * node_slots
+        demand = saturation * slots / 100
+        return max(1, math.ceil((100 * demand / target - slots) / node_slots))
+
+    @property
+    def room(self) -> int:
+        """How many nodes the group may have beside its least."""
+        return max(1, self.max_capacity - self.min_capacity)
 
 
 SIZES = st.builds(
@@ -68,7 +78,8 @@ SIZES = st.builds(
     node_slots=st.integers(1, 200),
     high_percent=st.integers(60, 120),
     low_percent=st.integers(0, 44),
-    max_capacity=st.integers(1, 60),
+    max_capacity=st.integers(10, 60),
+    min_capacity=st.integers(0, 10),
 )
 
 
@@ -84,7 +95,7 @@ def test_the_steps_are_a_staircase(sizes: Sizes) -> None:
     found = steps.scale_out(sizes.settings())
     assert found[0].lower == 0
     assert found[0].nodes >= 1
-    assert found[-1].nodes == sizes.max_capacity
+    assert found[-1].nodes == sizes.room
     assert len(found) <= steps.MAX_STEPS
     for step, after in itertools.pairwise(found):
         assert step.lower < after.lower
@@ -93,15 +104,15 @@ def test_the_steps_are_a_staircase(sizes: Sizes) -> None:
 
 @given(sizes=SIZES, over=st.fractions(min_value=0, max_value=10_000))
 def test_a_breach_orders_enough(sizes: Sizes, over: Fraction) -> None:
-    """Whatever the load, an empty edge gets at once what brings it to the target, or all that it may have."""
-    needed = min(sizes.max_capacity, sizes.wanted(sizes.high_percent + over))
+    """Whatever the load, the smallest edge gets at once what brings it to the target, or all that it may have."""
+    needed = min(sizes.room, sizes.wanted(sizes.high_percent + over))
     assert ordered(steps.scale_out(sizes.settings()), over) >= needed
 
 
 @given(sizes=SIZES, over=st.fractions(min_value=0, max_value=10_000))
 def test_a_small_group_gets_hardly_more_than_it_needs(sizes: Sizes, over: Fraction) -> None:
     """While every number of nodes has its own step: one more at most, as bounds are rounded to a hundredth."""
-    sizes = dataclasses.replace(sizes, max_capacity=min(sizes.max_capacity, steps.MAX_STEPS))
+    sizes = dataclasses.replace(sizes, max_capacity=min(sizes.max_capacity, sizes.min_capacity + steps.MAX_STEPS))
     needed = sizes.wanted(sizes.high_percent + over + Fraction(1, 50))
     assert ordered(steps.scale_out(sizes.settings()), over) <= max(needed, 1) + 1
 
