@@ -5,7 +5,6 @@ Everything runs inside the sandbox; what is left in ``folder`` when it stops goe
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -45,7 +44,6 @@ class House:
         self.users = LoadClient(switch=self._switch, log_folder=self.logs)
         self._config = folder / "drawbridge.toml"
         self._identity = folder / "id_ed25519"
-        self._names: dict[str, IPv4Address] = {}
         self._open = False
         self.aws: LocalAws
         self.instances: Instances
@@ -92,7 +90,7 @@ class House:
             switch=self._switch,
             log_folder=self.logs,
             authority=authority,
-            names=self._names,
+            names=self.url_names,
             mint=self._mint,
             image=image.with_webapp(),
         )
@@ -144,26 +142,11 @@ class House:
             raise HostError(f"cdk {words[0]}: wanted exit status 0, found {process.returncode}:\n{tail}")
 
     def deploy(self, on_line: Callable[[str], None]) -> None:
-        """``cdk bootstrap`` and ``cdk deploy --all``; then the function URL's name leads to this house's AWS."""
+        """``cdk bootstrap`` and ``cdk deploy --all``."""
         cloud = str(self.folder / "cdk.out")
-        outputs = self.folder / "outputs.json"
         self.cdk("bootstrap", f"aws://{configuration.ACCOUNT}/{configuration.REGION}", "--app", "", on_line=on_line)
         self.cdk("synth", "--quiet", "--output", cloud, on_line=on_line)
-        self.cdk(
-            "deploy",
-            "--all",
-            "--app",
-            cloud,
-            "--require-approval",
-            "never",
-            "--outputs-file",
-            str(outputs),
-            on_line=on_line,
-        )
-        for stack in json.loads(outputs.read_text()).values():
-            for value in stack.values():
-                if value.startswith("https://"):
-                    self._names[value.split("/")[2]] = API_ADDRESS
+        self.cdk("deploy", "--all", "--app", cloud, "--require-approval", "never", on_line=on_line)
 
     def destroy(self, on_line: Callable[[str], None]) -> None:
         """``cdk destroy --all``."""
@@ -197,6 +180,12 @@ class House:
             AutoScalingGroupName=self.settings.group_name
         )["Activities"]
         return list(dict.fromkeys(activity["Cause"] for activity in reversed(activities)))
+
+    def url_names(self) -> dict[str, IPv4Address]:
+        """Return where the names of the stacks' URLs lead: a node asks for them, and it may boot before all stands."""
+        stacks = self.aws.place.client("cloudformation").describe_stacks()["Stacks"]
+        urls = [output["OutputValue"] for stack in stacks for output in stack.get("Outputs", [])]
+        return {url.split("/")[2]: API_ADDRESS for url in urls if url.startswith("https://")}
 
     def stacks(self) -> list[str]:
         """Return the names of the product's stacks that exist."""

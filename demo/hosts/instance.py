@@ -6,7 +6,7 @@ It must not know what the user data does, nor who decides that an instance is wa
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -42,7 +42,7 @@ class Instances:
     """All instances; implements ``demo.aws.machines.Machines``. Safe to call from several threads.
 
     ``authority`` is the certificate (PEM) that instances trust beside Debian's; ``names`` says which host names lead
-    where, and is read anew at every launch; ``mint`` makes an instance's credentials; ``image`` holds the files that
+    where, and is asked at every launch; ``mint`` makes an instance's credentials; ``image`` holds the files that
     the machine image has beyond Debian's own, by their path (see ``demo.hosts.image``).
     """
 
@@ -52,7 +52,7 @@ class Instances:
         switch: Switch,
         log_folder: Path,
         authority: Path,
-        names: Mapping[str, IPv4Address],
+        names: Callable[[], Mapping[str, IPv4Address]],
         mint: imds.Mint,
         image: Mapping[str, bytes],
     ) -> None:
@@ -108,7 +108,7 @@ class Instances:
         for path, content in self._image.items():
             host.write(path, content, mode=0o755)
         host.append(_TRUSTED, self._authority.read_bytes())
-        host.append("/etc/hosts", "".join(f"{address} {name}\n" for name, address in self._names.items()).encode())
+        host.append("/etc/hosts", "".join(f"{address} {name}\n" for name, address in self._names().items()).encode())
         listener = host.listen(imds.ADDRESS, imds.PORT, hop_limit=machine.metadata_options.hop_limit)
         metadata = imds.MetadataServer(imds.Metadata(machine, self._mint), listener)
         metadata.start()

@@ -58,7 +58,7 @@ def instances(switch: Switch, tmp_path: Path) -> Iterator[Instances]:
         switch=switch,
         log_folder=tmp_path / "logs",
         authority=authority,
-        names={URL_NAME: IPv4Address("198.51.100.1")},
+        names=lambda: {URL_NAME: IPv4Address("198.51.100.1")},
         mint=CredentialStore().mint,
         image={"/opt/app": b"the application"},
     )

@@ -91,7 +91,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     house.deploy(lambda _: None)
     house.set_minimum(1)  # which no alarm goes below
     until(lambda: list(house.group().states.values()) == ["InService"], "one instance in service", limit_s=90)
-    yield Deployed(house, next(iter(house._names)))
+    yield Deployed(house, next(iter(house.url_names())))
     house.close()
 
 
