@@ -78,8 +78,8 @@ class Counters:
     maxconn: int
     busy: int
     queue: int
-    answered: int = 0
-    failed: int = 0
+    answered: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Reading:
     servers: dict[str, Counters]
     queue: int
     requests_total: int
-    failed_total: int = 0
+    failed_total: int
 
 
 def whole(backend: str, frontend: str) -> tuple[str, str, str]:

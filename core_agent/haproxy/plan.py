@@ -131,8 +131,8 @@ def _changes(server: Server, found: ServerFacts) -> list[Step]:
     steps: list[Step] = []
     if found.weight != server.weight_now:
         steps.append(SetWeight(name=server.name, weight=server.weight_now))
-    if found.maxconn != server.maxconn:
-        steps.append(SetMaxconn(name=server.name, maxconn=server.maxconn))
+    if found.maxconn != server.maxconn_now:
+        steps.append(SetMaxconn(name=server.name, maxconn=server.maxconn_now))
     # A server that took requests is closed by draining: maintenance would cut them off and pause its check.
     drains = server.mode is Mode.MAINT and found.mode is not Mode.MAINT
     mode = Mode.DRAIN if drains else server.mode
