@@ -61,6 +61,7 @@ class FakeHost(Host):
         self.stuck: set[str] = set()
         self.queue = 0
         self.variables = dict.fromkeys(variables.names(len(settings.core.servers)), 0)
+        self.requests_total = self.failed_total = 0
         self.effects = 0
         self.fail_after: int | None = None
 
@@ -79,7 +80,8 @@ class FakeHost(Host):
         return BackendFacts(
             servers={name: replace(server) for name, server in self.servers.items()},
             queue=self.queue,
-            requests_total=0,
+            requests_total=self.requests_total,
+            failed_total=self.failed_total,
             variables=dict(self.variables),
         )
 
@@ -101,15 +103,24 @@ class FakeHost(Host):
             self._effect()
             if self._change_server(step):
                 done.append(step)
-        rows = {"BACKEND": Counters(check="", up=True, maxconn=0, busy=0, queue=self.queue)}
+        rows = {"BACKEND": Counters(check="", up=True, maxconn=0, busy=0, queue=self.queue, answered=0, failed=0)}
         rows |= {
             server.name: Counters(
-                check=server.check, up=server.up, maxconn=server.maxconn, busy=server.busy, queue=server.queue
+                check=server.check,
+                up=server.up,
+                maxconn=server.maxconn,
+                busy=server.busy,
+                queue=server.queue,
+                answered=server.answered,
+                failed=server.failed,
             )
             for server in self.servers.values()
             if server.id in watch
         }
-        return Answers(done=tuple(done), reading=Reading(servers=rows, queue=self.queue, requests_total=0))
+        reading = Reading(
+            servers=rows, queue=self.queue, requests_total=self.requests_total, failed_total=self.failed_total
+        )
+        return Answers(done=tuple(done), reading=reading)
 
     def known_endpoints(self) -> dict[str, str]:
         """What wg0.conf has."""
@@ -236,6 +247,18 @@ class FakeHost(Host):
     def busy(self, name: str, requests: int) -> None:
         """``name`` works on this many requests."""
         self._change(name, busy=requests)
+
+    def answer(self, name: str, requests: int, *, failed: int = 0) -> None:
+        """``name`` answered so many requests more, some of them with 5xx."""
+        server = self.servers[name]
+        self._change(name, answered=server.answered + requests, failed=server.failed + failed)
+        self.requests_total += requests
+        self.failed_total += failed
+
+    def refuse(self, requests: int) -> None:
+        """HAProxy answered so many requests with 503 by itself."""
+        self.requests_total += requests
+        self.failed_total += requests
 
     def text(self) -> str:
         """Return the programmed state as a person would note it, the core's own servers left out."""

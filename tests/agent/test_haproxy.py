@@ -14,7 +14,7 @@ from core_agent.errors import CommandFailed, UnreadableFacts
 from core_agent.files import replace as replace_file
 from core_agent.haproxy.apply import line
 from core_agent.haproxy.config import render
-from core_agent.haproxy.facts import ServerFacts, parse
+from core_agent.haproxy.facts import Counters, Reading, ServerFacts, parse, parse_part, refresh
 from core_agent.haproxy.plan import (
     AddServer,
     DeleteServer,
@@ -138,7 +138,58 @@ def test_facts_of_a_real_haproxy() -> None:
         "i-disabled": ("maint", False, "", False, 28, 28),
         "i-drained": ("drain", True, "L7OK", False, 28, 28),
     }
-    assert (facts.queue, facts.requests_total) == (0, 2)
+    assert (facts.queue, facts.requests_total, facts.failed_total) == (0, 2, 0)
+    assert {name: (s.answered, s.failed) for name, s in facts.servers.items() if s.answered} == {"no-primary": (2, 0)}
+
+
+def test_a_part_brings_what_changes_by_itself_up_to_date() -> None:
+    """A reading of some servers: their state and their counters, and those of the frontend; the others stay."""
+    state, stat, frontend = (CASES / "haproxy-2.6.txt").read_text().split("---\n")
+    facts = parse(state, stat, frontend)
+    rows = {"BACKEND": _counters(queue=3), "no-primary": _counters(busy=7, queue=4, answered=12, failed=5)}
+    refresh(facts, ["no-primary"], Reading(servers=rows, queue=3, requests_total=20, failed_total=6))
+    server = facts.servers["no-primary"]
+    assert (server.busy, server.queue, server.answered, server.failed) == (7, 4, 12, 5)
+    assert (facts.queue, facts.requests_total, facts.failed_total) == (3, 20, 6)
+    assert facts.servers["i-checked"].check == "L7OK"
+    with pytest.raises(UnreadableFacts):
+        refresh(facts, ["i-checked"], Reading(servers=rows, queue=3, requests_total=20, failed_total=6))
+
+
+def _counters(**changes: int) -> Counters:
+    return Counters(
+        check="L7OK", up=True, maxconn=50, **({"busy": 0, "queue": 0, "answered": 0, "failed": 0} | changes)
+    )
+
+
+def test_counters_stand_in_their_columns() -> None:
+    """Told apart by numbers that differ; a server's free text, commas and all, is behind the last that is read."""
+    state, stat, frontend = (CASES / "haproxy-2.6.txt").read_text().split("---\n")
+    first = stat.splitlines()[1]
+    cells = first.split(",")
+    header = stat.splitlines()[0].removeprefix("# ").split(",")
+    for name, value in {"hrsp_5xx": "17", "req_tot": "1234", "stot": "99", "last_chk": '"no, not, so"'}.items():
+        cells[header.index(name)] = value
+    whole = parse(state, stat.replace(first, ",".join(cells)), frontend)
+    part = parse_part([frontend, stat.replace(first, ",".join(cells))])
+    for seen in (whole.servers["no-primary"], part.servers["no-primary"]):
+        assert (seen.answered, seen.failed) == (1234, 17)
+
+
+def test_the_frontends_failures_are_read_or_refused() -> None:
+    """Both its counters are there, or nothing is said."""
+    state, stat, frontend = (CASES / "haproxy-2.6.txt").read_text().split("---\n")
+    header, row = frontend.splitlines()[:2]
+    place = header.split(",").index("hrsp_5xx")
+    cells = row.split(",")
+    for value, wanted in (("31", 31), ("", None), ("x", None)):
+        cells[place] = value
+        text = f"{header}\n{','.join(cells)}\n"
+        if wanted is None:
+            with pytest.raises(UnreadableFacts, match="hrsp_5xx"):
+                parse(state, stat, text)
+        else:
+            assert parse(state, stat, text).failed_total == wanted
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core_agent.contract.messages import SideReport
+from core_agent.contract.messages import ReadTelemetry, SideReport, TelemetryReport
 from core_agent.desired import Mode
+from core_agent.errors import DrawbridgeError
 from core_agent.haproxy.facts import BackendFacts, ServerFacts
 from core_agent.telemetry import Telemetry, Window
+from tests.agent.core_under_test import Core, key
 
 START = 1_800_000_000.0
 CORE = ("core-a", "core-b")
@@ -312,3 +314,70 @@ def test_a_clock_set_back_begins_anew() -> None:
     found = window(seen)
     assert [one.at_ms / 1000 - START for one in found.samples] == [-998]
     assert (found.covered_s, seen.totals.core) == (2, 70)
+
+
+# --- as the agent tells it ------------------------------------------------------------------------------------------
+
+
+def ask(core: Core, window_s: int = 60) -> TelemetryReport:
+    """Return what the agent answers."""
+    report = core.agent.carry_out(ReadTelemetry(window_s=window_s))
+    assert isinstance(report, TelemetryReport)
+    return report
+
+
+def test_the_agent_samples_every_full_look(core: Core) -> None:
+    """Told a window, it answers from its looks alone: asking is no look, and changes nothing."""
+    core.join(1)
+    core.agent.tick()
+    core.host.answer("no-primary", 90, failed=3)
+    core.host.answer("i-1", 10)
+    core.host.refuse(2)
+    core.host.busy("no-primary", 25)
+    core.now += 2
+    core.agent.tick()
+    core.host.answer("no-primary", 1000)
+    report = ask(core)
+    assert (report.core_side, report.edge_side, report.refused) == (
+        SideReport(answered=90, failed=3),
+        SideReport(answered=10, failed=0),
+        2,
+    )
+    assert report.samples[-1].core_percent == 50
+    assert (report.covered_s, report.nodes.active) == (2, 1)
+    assert ask(core) == report
+
+
+def test_a_new_life_of_the_agent_counts_from_its_first_look(core: Core) -> None:
+    """What HAProxy had counted by then belongs to nobody's window."""
+    core.host.answer("no-primary", 500)
+    core.restart()
+    core.agent.tick()
+    core.host.answer("no-primary", 5)
+    core.now += 2
+    core.agent.tick()
+    assert ask(core).core_side.answered == 5
+
+
+def test_stale_peers_are_those_that_should_speak(core: Core) -> None:
+    """Of active nodes the oldest handshake's age, and how many have none that WireGuard still counts."""
+    core.join(1, 2, 3)
+    for number, age in ((1, 30), (2, 200)):
+        core.host.handshake(key(number), int(core.now) - age)
+    core.agent.tick()
+    report = ask(core)
+    assert (report.handshake_age_s, report.stale_peers) == (200, 1)
+    core.sync(i_1="serving", i_2="resting", i_3="serving")
+    core.agent.tick()
+    assert ask(core).stale_peers == 0
+
+
+def test_a_core_that_cannot_be_seen_tells_nothing(core: Core) -> None:
+    """No report is better than an old one that looks new: an alarm that misses it does not move."""
+    core.agent.tick()
+    core.now += 2
+    core.host.haproxy_down = True
+    with pytest.raises(DrawbridgeError):
+        core.agent.tick()
+    with pytest.raises(DrawbridgeError):
+        ask(core)
