@@ -274,6 +274,17 @@ def test_one_bad_message_does_not_hold_the_others(function: Function) -> None:
     assert len(function.core.syncs) == 1
 
 
+@pytest.mark.parametrize("name", ["alarm-on", "peak-begins"])
+def test_what_moves_the_level_moves_nobody_here(
+    function: Function, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An alarm's or a peak's event that strays into this queue is ignored, and the log says why."""
+    caplog.set_level("INFO")
+    assert function(text(name)) == []
+    assert [vars(record)["reason"] for record in caplog.records] == ["the level is not for this function"]
+    assert (function.core.commands, function.cloud.calls) == ([], [])
+
+
 def test_a_dead_letter_that_cannot_be_sent_comes_again(function: Function) -> None:
     """Nothing is dropped: the message goes back to its queue."""
     function.cloud.failures["send"] = [CloudBusy("sending: Throttling")]
