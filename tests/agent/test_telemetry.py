@@ -316,6 +316,35 @@ def test_a_clock_set_back_begins_anew() -> None:
     assert (found.covered_s, seen.totals.core) == (2, 70)
 
 
+# --- what the core's slots should be --------------------------------------------------------------------------------
+
+
+def measured(*, up: bool = True) -> Telemetry:
+    """Return what saw core-a half idle for two minutes and then full: 25 slots would do."""
+    seen, answered = telemetry(), 0
+    for number in range(120):
+        busy, per_s = (10, 164) if number < 60 else (50, 410)
+        answered += 2 * per_s
+        edge = server("i-1", busy=busy, answered=answered)
+        facts = server("core-a", busy=busy, answered=answered, up=up)
+        seen.sample(START + 2 * number, backend(facts, edge, requests=answered))
+    return seen
+
+
+def test_the_cores_servers_are_measured() -> None:
+    """Each by its own busy slots and answers; nothing is said of a node or a stranger."""
+    suggestion = measured().suggestion("core-a", slots=50)
+    assert suggestion is not None
+    assert suggestion.slots == 25
+    assert "at 50 busy it answers 410/s in 122 ms each" in suggestion.reason
+    assert [measured().suggestion(name, slots=50) for name in ("core-b", "i-1", "nobody")] == [None] * 3
+
+
+def test_a_server_that_is_down_is_not_measured() -> None:
+    """What it still finishes then says nothing of what it can do."""
+    assert measured(up=False).suggestion("core-a", slots=50) is None
+
+
 # --- as the agent tells it ------------------------------------------------------------------------------------------
 
 
