@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 _WIDTH = 108  # of a page that is no terminal
+_SELDOM_S = 5  # between two live lines there
 
 
 class Screen:
@@ -49,7 +50,7 @@ class Screen:
             self._output.write(f"\r   {text:<{self._live_width}}")
             self._live_width = len(text)
             self._output.flush()
-        elif now - self._live_at >= 2:
+        elif now - self._live_at >= _SELDOM_S:
             self._live_at = now
             self._print(f"   {text}")
 

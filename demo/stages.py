@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from demo.house import House
+from demo.hosts.client import Reading
 from demo.record import Event
 from demo.recorder import Recorder
 from demo.screen import Screen
+from settings.tables import Burst
 
 # The alarms that the group grows by.
 GROWING = ("slots-short", "queue-long")
@@ -18,55 +19,41 @@ _NODE_STAGES = ("pending", "seated", "enrolled", "active", "InService", "answers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """First sights as moments of the monotonic clock; None is what was not seen (yet).
+    """First sights as moments of the monotonic clock; what was not seen is not there.
 
-    ``nodes`` holds, for each instance, its stages' moments: those of ``Recorder.marks`` and its first answer.
+    ``events`` are those of the whole house, the oldest first. ``nodes`` holds each *new* instance's stages: those of
+    ``Recorder.marks`` and its first answer.
     """
 
-    began: float
     high_percent: int
     saturated: float | None
-    level: tuple[float, int] | None
-    alarm: tuple[float, str] | None
-    desired: tuple[float, int] | None
+    events: tuple[Event, ...]
     nodes: Mapping[str, Mapping[str, float]]
 
     @classmethod
-    def of(cls, house: House, recorder: Recorder, *, since: float) -> Self:
-        """Return the stages of what began at ``since``."""
-        burst = house.settings.burst
-        high = burst.saturation_high_percent
-        answers = {name: at for reading in house.users.readings for name, at in reading.first_answers.items()}
-        alarms = [(recorder.first(name, "ALARM", since=since), name) for name in GROWING]
-        wanted = [c for c in list(recorder.changes) if c.what == "desired" and c.at >= since and int(c.value) > 0]
-        level = recorder.first("level", f"{burst.alarm_percent} %", since=since)
+    def of(cls, burst: Burst, recorder: Recorder, readings: Iterable[Reading], *, since: float) -> Self:
+        """Return the stages of the climb that began at ``since``."""
+        answers = {name: at for reading in readings for name, at in reading.first_answers.items() if at >= since}
+        marks = {name: dict(seen) for name, seen in list(recorder.marks.items())}
+        standing = {name for name, seen in marks.items() if min(seen.values()) < since}
+        nodes = {name: _node(seen, answers.get(name)) for name, seen in marks.items() if name not in standing}
+        saturated = _saturated(recorder, burst.saturation_high_percent, since)
+        found = [
+            (since, "load climbs, 0.5 × → 3 ×"),
+            (saturated, f"the core is {burst.saturation_high_percent} % full"),
+            (_first(answers, standing), "first answer by the node that stood by"),
+            (recorder.first("level", f"{burst.alarm_percent} %", since=since), f"burst level {burst.alarm_percent} %"),
+            *((recorder.first(name, "ALARM", since=since), f"alarm {name}") for name in GROWING),
+            *((c.at, f"the group wants {c.value}") for c in list(recorder.changes) if c.what == "desired"),
+            (_first(answers, nodes.keys()), "first answer by a new node"),
+        ]
+        told = (Event(at=at, text=text) for at, text in found if at is not None and at >= since)
         return cls(
-            began=since,
-            high_percent=high,
-            saturated=next(
-                (k.at for k in list(recorder.looks) if k.at >= since and k.saturation_percent >= high), None
-            ),
-            level=None if level is None else (level, burst.alarm_percent),
-            alarm=min(((at, name) for at, name in alarms if at is not None), default=None),
-            desired=(wanted[0].at, int(wanted[0].value)) if wanted else None,
-            nodes={name: _node(seen, answers.get(name)) for name, seen in list(recorder.marks.items())},
+            high_percent=burst.saturation_high_percent,
+            saturated=saturated,
+            events=tuple(sorted(told, key=lambda event: event.at)),
+            nodes=nodes,
         )
-
-    def events(self) -> tuple[Event, ...]:
-        """The stages of the whole house as marks for a picture."""
-        found = [(self.began, "load climbs, 0.5 × → 3 ×")]
-        if self.saturated is not None:
-            found.append((self.saturated, f"the core is {self.high_percent} % full"))
-        if self.level is not None:
-            found.append((self.level[0], f"burst level {self.level[1]} %"))
-        if self.alarm is not None:
-            found.append((self.alarm[0], f"alarm {self.alarm[1]}"))
-        if self.desired is not None:
-            found.append((self.desired[0], f"the group wants {self.desired[1]}"))
-        answers = [seen["answers"] for seen in self.nodes.values() if "answers" in seen]
-        if answers:
-            found.append((min(answers), "first answer by a new node"))
-        return tuple(Event(at=at, text=text) for at, text in found)
 
     def show(self, screen: Screen) -> None:
         """Print every stage in seconds since the core was saturated."""
@@ -74,24 +61,27 @@ class Stages:
             screen.say(f"the core was never seen {self.high_percent} % full")
             return
         zero = self.saturated
-        said = [f"{event.text} {event.at - zero:+.1f}" for event in self.events()]
-        screen.say(
-            "seconds since the core was saturated (first sights: the core is asked 5 times a second, AWS twice):"
-        )
-        screen.say("; ".join(said))
+        screen.say("seconds since the core was saturated (first sights: it is asked 5 times a second, AWS twice):")
+        screen.table(("", "s"), [(event.text, f"{event.at - zero:+.1f}") for event in self.events])
         rows = [
             (name, *(f"{seen[stage] - zero:.1f}" if stage in seen else "–" for stage in _NODE_STAGES))
             for name, seen in sorted(self.nodes.items(), key=lambda item: item[1]["pending"])
         ]
-        screen.table(("instance", *_NODE_STAGES), rows)
+        screen.table(("new node", *_NODE_STAGES), rows)
+
+
+def _saturated(recorder: Recorder, high_percent: int, since: float) -> float | None:
+    full = (look.at for look in list(recorder.looks) if look.at >= since and look.saturation_percent >= high_percent)
+    return next(full, None)
+
+
+def _first(answers: Mapping[str, float], names: Iterable[str]) -> float | None:
+    return min((answers[name] for name in names if name in answers), default=None)
 
 
 def _node(seen: Mapping[str, float], answered: float | None) -> dict[str, float]:
-    """One node's stages; it is pending from its first state in AWS's launch on, whichever of those was seen."""
-    stages = {stage: at for stage, at in list(seen.items()) if stage in _NODE_STAGES}
-    stages["pending"] = min(
-        (at for stage, at in list(seen.items()) if stage.startswith("Pending")), default=min(seen.values())
-    )
-    if answered is not None:
-        stages["answers"] = answered
-    return stages
+    """One node's stages; it is pending from its first sight in AWS's launch on, in whichever state that was."""
+    stages = {stage: at for stage, at in seen.items() if stage in _NODE_STAGES}
+    launching = [at for stage, at in seen.items() if stage.startswith("Pending")]
+    stages["pending"] = min(launching or seen.values())
+    return stages if answered is None else {**stages, "answers": answered}

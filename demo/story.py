@@ -44,8 +44,9 @@ def tell(house: House, screen: Screen, *, pause: Callable[[], None] | None) -> R
         fall = _fall(house, screen, recorder)
         _home(house, screen, recorder, fall)
         _reckon(house, screen, recorder)
-    stages = Stages.of(house, recorder, since=climb)
-    events = (*stages.events(), Event(at=fall, text="load falls to 0.5 ×"), *_homecoming(house, recorder, fall))
+    stages = Stages.of(house.settings.burst, recorder, house.users.readings, since=climb)
+    climbing = (event for event in stages.events if event.at < fall)
+    events = (*climbing, Event(at=fall, text="load falls to 0.5 ×"), *_homecoming(house, recorder, fall))
     _destroy(house, screen)
     return recorder.record(
         house.users.readings, events, home=_home_servers(house), capacity=CORE_CAPACITY, begin=climb - _BEFORE_S
@@ -101,7 +102,7 @@ def _spike(house: House, screen: Screen, recorder: Recorder) -> float:
     _until(lambda: house.users.readings[-1].rate >= SPIKE, CLIMB_S + 20, "the whole load")
     _seconds(house, HOLD_S)
     readings = [reading for reading in house.users.readings if reading.at > climb]
-    Stages.of(house, recorder, since=climb).show(screen)
+    Stages.of(house.settings.burst, recorder, readings, since=climb).show(screen)
     _who_answered(house, screen, readings[-HOLD_S:])
     above = next(reading.at for reading in readings if reading.rate >= 1.25 * CORE_CAPACITY)
     busy = [look.busy / look.slots if look.slots else 0.0 for look in recorder.looks if look.at >= above]
