@@ -30,7 +30,7 @@ def draw(spikes: Spikes, path: Path) -> None:
     """Write the medians of ``spikes`` to ``path`` as SVG; its folder is made."""
     # Letters as outlines look the same wherever they are shown, and the same numbers make the same file.
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "spill", "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(10, 5.6), facecolor="none", layout="constrained")
+        figure = Figure(figsize=(10, 5.6), layout="constrained")
         FigureCanvasSVG(figure)
         grid = figure.subplots(2, len(CONTENDERS), sharex=True, sharey="row")
         for column, contender in enumerate(CONTENDERS):
@@ -90,7 +90,6 @@ def _latency(axes: Axes, spikes: Spikes, name: str) -> None:
 
 def _bare(axes: Axes) -> None:
     """Leave of the frame what carries a number."""
-    axes.set_facecolor("none")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_INK)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -267,11 +268,12 @@ def test_a_death_may_cost_what_was_in_flight() -> None:
 
 def test_a_fault_is_told_by_get_and_post() -> None:
     """The table keeps the two apart, and says how they failed."""
-    answers = [answer(), answer(status=502, server="", post=True), answer(status=-2, server="")]
+    lost = [answer(status=502, server="", post=True)] * 2
+    answers = [answer(), *lost, answer(status=-2, server="")]
     one = faults.Suffered(fault=faults.FAULTS[3], contender=DRAWBRIDGE, run=a_run(answers))
     _, (row,) = faults.table([one])
-    assert row[3:5] == ("1", "1")
-    assert row[6] == "502 1, cut 1"
+    assert row[3:5] == ("1", "2")
+    assert row[6] == "502 2, cut 1"
 
 
 def test_every_mood_is_tried() -> None:
@@ -320,6 +322,10 @@ def test_users_and_a_server_speak_to_each_other() -> None:
             assert json.loads(_line(server)) == {"requests": 4, "mood": "resetting"}
             (cut,) = _ask(users, {"port": port, "due": [0.0], "post": [0]})
             assert cut.word == "cut"
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                with pytest.raises(ConnectionResetError):
+                    connection.recv(1)
             _say(server, "mood well")
             _line(server)
             closed = _ask(users, {"port": port, "in_flight": 2, "begin": 0.0, "end": 0.0})
