@@ -54,6 +54,11 @@ def put(source: Path | None, *, dry_run: bool) -> None:
     print(f"{'would ' if dry_run else ''}{does}", flush=True)
     if dry_run:
         return
+    if _worker() is not None and not paths.HAPROXY_EXTRA.is_dir():
+        raise InstallError(
+            f"loading {paths.OPERATOR_CFG}: wanted HAProxy started as {paths.HAPROXY_DROP_IN} says, found one that "
+            f"does not look in {paths.HAPROXY_EXTRA}; nothing was changed. `systemctl restart haproxy` and try again"
+        )
     former = _read(paths.OPERATOR_CFG) if paths.OPERATOR_CFG.exists() else None
     _place(text)
     try:
@@ -110,11 +115,6 @@ def _load() -> None:
     if former is None:
         print("  HAProxy does not run; it reads the file when it starts")
         return
-    if not paths.HAPROXY_EXTRA.is_dir():
-        raise InstallError(
-            f"loading {paths.OPERATOR_CFG}: wanted HAProxy started as {paths.HAPROXY_DROP_IN} says, found one that does "
-            f"not look in {paths.HAPROXY_EXTRA}; `systemctl restart haproxy` and try again"
-        )
     run(("systemctl", "reload", "haproxy.service"), doing="reloading HAProxy")
     deadline = time.monotonic() + _RELOAD_TIMEOUT_S
     while _worker() in (former, None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from tests.proxy.application import Application
 from tests.proxy.conftest import MakeSite
@@ -21,17 +22,31 @@ def release(applications: dict[str, Application]) -> None:
         application.gate.set()
 
 
+def begun(proxy: Proxy, applications: dict[str, Application]) -> int:
+    """Return how many requests are worked on or wait."""
+    return sum(one.busy for one in applications.values()) + proxy.queue()
+
+
 def fill(proxy: Proxy, applications: dict[str, Application], requests: int) -> list[Answer]:
     """Send ``requests``, each once the one before it is being worked on or waits; return where answers will come."""
     answers: list[Answer] = []
-    before = sum(one.busy for one in applications.values()) + proxy.queue()
-    for number in range(before + 1, before + requests + 1):
+    for _ in range(requests):
+        wanted = begun(proxy, applications) + 1
         proxy.begin(answers)
-        until(
-            lambda wanted=number: sum(one.busy for one in applications.values()) + proxy.queue() == wanted,
-            f"{number} requests at work or waiting",
-        )
+        until(partial(_reached, proxy, applications, wanted), f"{wanted} requests at work or waiting")
     return answers
+
+
+def _reached(proxy: Proxy, applications: dict[str, Application], wanted: int) -> bool:
+    return begun(proxy, applications) == wanted
+
+
+def _came(answers: list[Answer], wanted: int) -> bool:
+    return len(answers) == wanted
+
+
+def _free(proxy: Proxy, applications: dict[str, Application]) -> bool:
+    return not any(int(proxy.row(name)["scur"]) for name in applications)
 
 
 def test_core_servers_share_by_their_slots(site: MakeSite) -> None:
@@ -55,8 +70,8 @@ def test_nothing_overflows_while_a_core_server_has_a_free_slot(site: MakeSite) -
         answers = fill(proxy, applications, 7)
         assert {name: one.busy for name, one in applications.items()} == {"c1": 4, "c2": 2, "i-2": 1}
         release(applications)
-        until(lambda found=answers: len(found) == 7, "seven answers")
-        until(lambda: not any(int(proxy.row(name)["scur"]) for name in applications), "free slots")
+        until(partial(_free, proxy, applications), "free slots")
+        until(partial(_came, answers, 7), "seven answers")
         assert {answer.status for answer in answers} == {200}
 
 

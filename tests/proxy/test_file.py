@@ -86,7 +86,8 @@ def test_the_text_is_what_was_agreed(name: str, text: str) -> None:
     assert judged(text) == "Configuration file is valid\n"
 
 
-_NETWORKS = st.lists(
+_COIN: st.SearchStrategy[bool] = st.booleans()
+_NETWORKS: st.SearchStrategy[list[str]] = st.lists(
     st.sampled_from(["192.0.2.0/24", "198.51.100.7/32", "10.0.0.0/8", "203.0.113.0/24"]), max_size=4, unique=True
 )
 
@@ -98,18 +99,18 @@ def frontends(draw: st.DrawFn) -> str:
         f"queue_s = {draw(st.integers(1, 300))}",
         f"queue_factor = {draw(st.integers(1, 1000))}",
         f"retry_after_s = {draw(st.integers(1, 3600))}",
-        f"send_proxy = {str(draw(st.booleans())).lower()}",
+        f"send_proxy = {str(draw(_COIN)).lower()}",
     ]
     networks = draw(_NETWORKS)
     lines.append(f"trusted_proxies = {networks}".replace("'", '"'))
-    if networks and draw(st.booleans()):
+    if networks and draw(_COIN):
         lines.append("accept_proxy = true")
-    if draw(st.booleans()):
+    if draw(_COIN):
         lines.append(f'sticky_cookie = "{draw(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True))}"')
-    if draw(st.booleans()):
+    if draw(_COIN):
         port = draw(st.sampled_from([":443", "192.0.2.1:8443"]))
         lines += [f'tls_bind = "{port}"', 'certificate = "/etc/haproxy/certs"']
-        lines.append(f"redirect_to_tls = {str(draw(st.booleans())).lower()}")
+        lines.append(f"redirect_to_tls = {str(draw(_COIN)).lower()}")
     return "\n".join(lines) + "\n"
 
 
