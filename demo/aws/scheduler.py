@@ -23,7 +23,7 @@ from demo.aws.policies import allowed
 from demo.aws.ticking import Ticker
 
 _LOOK_S = 0.5
-_TARGET = frozenset({"Arn", "RoleArn", "Input", "RetryPolicy"})
+_TARGET = frozenset({"Arn", "RoleArn", "Input", "RetryPolicy", "SqsParameters"})
 
 
 class Scheduler:
@@ -101,6 +101,7 @@ class Scheduler:
             (request["kms_key_arn"], "KmsKeyArn: wanted none"),
             (not _TARGET.issuperset(target), f"Target: wanted {', '.join(sorted(_TARGET))}, found {', '.join(target)}"),
             (not str(target["Arn"]).startswith("arn:aws:sqs:"), f"Target: wanted a queue, found {target['Arn']}"),
+            (target.get("SqsParameters"), "SqsParameters: wanted none, which is what a standard queue takes"),
             (not target.get("Input"), "Target: wanted an Input"),
         )
         for wrong, words in refused:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def test_a_stack_lives_its_life(tmp_path: Path) -> None:
     machines = RecordedMachines()
     log = tmp_path / "aws.log"
     synthesise(tmp_path, "hello", "goodbye")
-    with LocalAws(port=free_port(), machines=machines, log_path=log, minute_s=2.0) as aws:
+    wall = [datetime(2026, 11, 22, 12, tzinfo=UTC)]
+    with LocalAws(port=free_port(), machines=machines, log_path=log, minute_s=2.0, now=lambda: wall[0]) as aws:
         cdk = Cdk(aws, tmp_path)
         cdk("bootstrap", "aws://123456789012/eu-north-1", app="")
         deployed = deploy(cdk, tmp_path, "hello")
@@ -73,7 +75,9 @@ def test_a_stack_lives_its_life(tmp_path: Path) -> None:
         eventually(lambda: log.read_text().count("sample-launching CONTINUE") == 2)
         eventually(lambda: log.read_text().count("sample-terminating CONTINUE") == 1)
         eventually(lambda: "swept Scheduled Event aws.events" in log.read_text())
+        eventually(lambda: "sample-direct: Scheduled Event" in log.read_text())
         check_dead_letters(aws, updated["Dead"])
+        check_schedules(aws, updated["Dead"], wall)
         check_refusal(aws, cdk, str(tmp_path / "goodbye"))
         cdk("destroy", "--all", "--force", app=str(tmp_path / "goodbye"))
         check_nothing_left(aws)
@@ -133,6 +137,27 @@ def check_dead_letters(aws: LocalAws, url: str) -> None:
     eventually(lambda: [message.body for message in dead.messages] == [body])
 
 
+def check_schedules(aws: LocalAws, url: str, wall: list[datetime]) -> None:
+    """On Monday the group's scheduled action and the schedule, at its updated hour, do what the templates say."""
+    (schedule,) = aws.place.client("scheduler").list_schedules()["Schedules"]
+    found = aws.place.client("scheduler").get_schedule(Name=schedule["Name"])
+    assert found["ScheduleExpression"] == "cron(30 7 ? * MON *)"
+    dead = aws.place.backend("sqs").queues[url.rsplit("/", 1)[1]]
+    wall[0] = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
+    eventually(lambda: json.dumps({"at": "2026-11-23T06:30:00Z"}, separators=(",", ":")) in map(body_of, dead.messages))
+
+    def largest() -> int:
+        (group,) = aws.place.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        return int(group["MaxSize"])
+
+    eventually(lambda: largest() == 4)
+
+
+def body_of(message: Json) -> str:
+    """The text of a message in moto's records."""
+    return str(message.body)
+
+
 def check_refusal(aws: LocalAws, cdk: Cdk, assembly: str) -> None:
     """A stack with an unsupported type is named, and taken back whole."""
     said = cdk("deploy", "sample-bad", "--require-approval", "never", app=assembly, ok=False)
@@ -146,7 +171,13 @@ def check_nothing_left(aws: LocalAws) -> None:
     """Only what `cdk bootstrap` made, and what CDK retains by default, is still there."""
     client = aws.place.client
     assert [s["StackName"] for s in client("cloudformation").describe_stacks()["Stacks"]] == ["CDKToolkit"]
-    assert not client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    autoscaling = client("autoscaling")
+    assert not autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert not autoscaling.describe_policies()["ScalingPolicies"]
+    assert not autoscaling.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
+    assert not client("scheduler").list_schedules()["Schedules"]
+    assert not client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert not client("events").list_rules()["Rules"]
     assert not client("lambda").list_functions()["Functions"]
     assert not aws.place.backend("sqs").queues
     assert not [vpc for vpc in client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]

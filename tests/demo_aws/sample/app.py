@@ -15,6 +15,7 @@ from aws_cdk import (
     Environment,
     RemovalPolicy,
     Stack,
+    TimeZone,
 )
 from aws_cdk import (
     aws_autoscaling as autoscaling,
@@ -45,6 +46,12 @@ from aws_cdk import (
 )
 from aws_cdk import (
     aws_logs as logs,
+)
+from aws_cdk import (
+    aws_scheduler as scheduler,
+)
+from aws_cdk import (
+    aws_scheduler_targets as scheduler_targets,
 )
 from aws_cdk import (
     aws_sns as sns,
@@ -132,6 +139,25 @@ class Control(Stack):
         answer = function(self, "answer", environment={"GREETING": greeting})
         url = answer.add_function_url(auth_type=functions.FunctionUrlAuthType.AWS_IAM)
         answer.add_alias("live")
+        answer.configure_async_invoke(retry_attempts=0)
+        events.Rule(
+            self,
+            "direct",
+            rule_name="sample-direct",
+            schedule=events.Schedule.rate(Duration.minutes(1)),
+            targets=[targets.LambdaFunction(answer, retry_attempts=0)],
+        )
+        scheduler.Schedule(
+            self,
+            "monday",
+            schedule_name="sample-monday",
+            schedule=scheduler.ScheduleExpression.cron(
+                minute="30", hour=str(len(greeting)), week_day="MON", time_zone=TimeZone.of("Europe/Oslo")
+            ),
+            target=scheduler_targets.SqsSendMessage(
+                dead, input=scheduler.ScheduleTargetInput.from_object({"at": scheduler.ContextAttribute.scheduled_time})
+            ),
+        )
         self.role = iam.Role(
             self, "node", role_name="sample-node", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")
         )
@@ -185,6 +211,14 @@ class Fleet(Stack):
             self, "step", auto_scaling_group=group, adjustment_type=autoscaling.AdjustmentType.CHANGE_IN_CAPACITY
         )
         step.add_adjustment(adjustment=1, lower_bound=0)
+        autoscaling.ScheduledAction(
+            self,
+            "monday",
+            auto_scaling_group=group,
+            schedule=autoscaling.Schedule.cron(minute="30", hour="7", week_day="1"),
+            time_zone="Europe/Oslo",
+            max_capacity=4,
+        )
         cloudwatch.Metric(namespace="Sample", metric_name="Load", period=Duration.minutes(1)).create_alarm(
             self, "load", alarm_name="sample-load", threshold=5, evaluation_periods=1
         ).add_alarm_action(actions.AutoScalingAction(step))
