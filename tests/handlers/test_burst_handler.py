@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger, Metrics
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core_agent.contract.messages import Report, SetBurst
 from core_agent.errors import CoreUnreachable
@@ -118,6 +120,27 @@ def test_who_sets_last_looks_after_it(function: Function, monkeypatch: pytest.Mo
     monkeypatch.setattr(FakeCore, "request", slow)
     assert function(OFF) == []
     assert function.levels == [100, 25, 100]
+
+
+WORLDS = st.tuples(st.sets(st.sampled_from(ALARMS)), st.sampled_from([IN_THE_PEAK, AFTER_THE_PEAK]))
+MESSAGES = st.sampled_from([ON, OFF, LONG, BEGINS, ENDS])
+
+
+@given(before=st.lists(st.tuples(WORLDS, st.lists(MESSAGES, max_size=3))), world=WORLDS, last=MESSAGES)
+def test_no_order_of_events_is_remembered(
+    before: list[tuple[tuple[set[str], str], list[str]]], world: tuple[set[str], str], last: str
+) -> None:
+    """Lost, late and doubled messages of whatever worlds there were: the last true look alone makes level and share."""
+    place = environment.place(ENVIRONMENT)
+    old, new = (Function(place, FakeCloud(), FakeCore()) for _ in range(2))
+    for (ringing, at), messages in before:
+        old.cloud.ringing, old.at = ringing, at
+        assert [old(message) for message in messages] == [[]] * len(messages)
+    told = len(old.levels)
+    for function in (old, new):
+        function.cloud.ringing, function.at = world
+        assert function(last) == []
+    assert (old.levels[told:], old.shares[told:]) == (new.levels, new.shares)
 
 
 def test_a_late_event_opens_nothing(function: Function) -> None:
