@@ -45,7 +45,7 @@ vpc_network = "10.200.0.0/20"
 instance_type = "t3.small"
 image_parameter = "/aws/service/debian/release/13/latest/amd64"
 min_capacity = 1  # takes what finds the core full while others boot
-max_capacity = 4
+max_capacity = 3
 launch_timeout_s = 120
 terminate_timeout_s = 60
 drain_deadline_s = 20
@@ -62,7 +62,7 @@ queue_factor = 50  # in requests what queue_s is in time: 5 s of all that the co
 [burst]
 weight = {slots}
 maxconn = {slots}
-calm_percent = 25
+calm_percent = 50
 alarm_percent = 100
 ramp_s = 4
 saturation_high_percent = 84
