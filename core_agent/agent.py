@@ -102,7 +102,7 @@ class Agent:
             decided, opened = self._decide_all(commands, ready)
             scope, watch = self._scope(commands, decided)
             scope |= self._follow(opened)
-            scope |= self._climb()
+            scope |= self._adjust()
             everything = any(isinstance(command, ReadFacts) for command in commands)
             sight = self._settle(None if everything else scope, watch)
         except DrawbridgeError as error:
@@ -122,7 +122,6 @@ class Agent:
         """
         with self._lock:
             self._state.check()
-            self._climb()
             return self._moved(self._settle(None, ()))
 
     def advance(self) -> bool:
@@ -130,7 +129,7 @@ class Agent:
         with self._lock:
             moving = tuple(self._state.nodes.moving)
             scope = self._desired.about(moving)
-            scope |= self._climb()
+            scope |= self._adjust()
             return self._moved(self._settle(scope, moving))
 
     def _moved(self, sight: Sight) -> bool:
@@ -235,15 +234,17 @@ class Agent:
         server = self._desired.servers.get(instance)
         return server is not None and server.mode is Mode.READY
 
-    def _climb(self) -> Scope:
-        """Let the servers that opened a moment ago have what is due to them by now."""
-        if not self._ramps:
+    def _adjust(self) -> Scope:
+        """Give servers that opened a moment ago what is due by now, and all of them all while the core is down."""
+        backend, nodes = self._converger.backend, self._state.nodes
+        if backend is None:
             return Scope()
-        backend, waiting = self._converger.backend, 0
-        if backend is not None:
-            core = [server for name in self._core_servers if (server := backend.servers.get(name)) is not None]
+        core = [server for name in self._core_servers if (server := backend.servers.get(name)) is not None]
+        scope = self._desired.leave_alone(nodes, alone=bool(core) and not any(server.up for server in core))
+        if self._ramps:
             waiting = backend.queue + sum(server.queue for server in core)
-        return self._desired.ramp(self._ramps.percents(self._clock(), waiting))
+            scope |= self._desired.ramp(self._ramps.percents(self._clock(), waiting), nodes)
+        return scope
 
     # --- converge ---------------------------------------------------------------------------------------------------
 
@@ -254,8 +255,6 @@ class Agent:
         watch = tuple(self._state.nodes) if scope is None else moving.intersection(watch)
         for _ in range(_ROUNDS):
             changes = self._advance(watch, sight.backend)
-            if changes.empty:
-                break
             try:
                 self._state.commit(changes)
             except RecordFailed as error:  # of these changes: what was decided before is recorded and done
@@ -263,7 +262,9 @@ class Agent:
             _tell([changes])
             watch = moving.intersection(node.instance for node in changes.nodes)
             scope = self._follow(changes)
-            scope |= self._climb()
+            scope |= self._adjust()
+            if changes.empty and not scope.servers:
+                break
             sight = self._converge(scope, watch)
         return sight
 

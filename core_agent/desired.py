@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
@@ -37,7 +37,8 @@ class Peer:
 class Server:
     """One burst server of the backend. ``id`` is HAProxy's number for it: its statistics can be asked for alone.
 
-    ``weight`` is its full one, which the file says; while it ramps up it has ``ramp_percent`` of that.
+    ``weight`` and ``maxconn`` are what the level gives it, which the file says. ``for_now`` are both while they are
+    something else: it ramps up, or the core is down.
     """
 
     name: str
@@ -46,12 +47,17 @@ class Server:
     mode: Mode
     weight: int
     maxconn: int
-    ramp_percent: int = 100
+    for_now: tuple[int, int] | None = None
 
     @property
     def weight_now(self) -> int:
         """The weight to have at present; never 0."""
-        return max(1, round(self.weight * self.ramp_percent / 100))
+        return self.for_now[0] if self.for_now else self.weight
+
+    @property
+    def maxconn_now(self) -> int:
+        """The slots to have at present."""
+        return self.for_now[1] if self.for_now else self.maxconn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,7 @@ class Desired:
         self.burst = burst
         self._capacity = dict(capacity or {})
         self._ramps: dict[InstanceId, int] = {}
+        self._alone = False
         self.core = self._core()
         for node in nodes:
             self._put(node)
@@ -146,17 +153,31 @@ class Desired:
                 scope.servers.add(instance)
         return scope
 
-    def ramp(self, percents: Mapping[InstanceId, int]) -> Scope:
+    def ramp(self, percents: Mapping[InstanceId, int], nodes: Mapping[InstanceId, Node]) -> Scope:
         """Let each server have this much of its weight; return those that differ now."""
-        scope = Scope()
         for instance, percent in percents.items():
-            if percent < 100:
-                self._ramps[instance] = percent
-            else:
-                self._ramps.pop(instance, None)
-            server = self.servers.get(instance)
-            if server is not None and server.ramp_percent != percent:
-                self.servers[instance] = replace(server, ramp_percent=percent)
+            self._ramps[instance] = percent
+            if percent == 100:
+                del self._ramps[instance]
+        return self._put_again(percents, nodes)
+
+    def leave_alone(self, nodes: Mapping[InstanceId, Node], *, alone: bool) -> Scope:
+        """Let the edge carry all that it can, whatever the level, while it is ``alone``: no core server is up.
+
+        Return the servers that differ now.
+        """
+        if alone == self._alone:
+            return Scope()
+        self._alone = alone
+        return self._put_again(nodes, nodes)
+
+    def _put_again(self, instances: Iterable[InstanceId], nodes: Mapping[InstanceId, Node]) -> Scope:
+        scope = Scope()
+        for instance in instances:
+            before = self.servers.get(instance)
+            if instance in nodes:
+                self._put(nodes[instance])
+            if self.servers.get(instance) != before:
                 scope.servers.add(instance)
         return scope
 
@@ -192,18 +213,24 @@ class Desired:
         """
         if not node.address or node.phase in (Phase.SEATED, Phase.GONE) or node.removing:
             return None
-        settings = self._settings.burst
-        share = (self.burst.level_percent or 100) * self._settings.edge.region_factor_percent / 10_000
+        weight, maxconn = self._measure(self.burst.level_percent or 100)
+        full_weight, slots_now = self._measure(100) if self._alone else (weight, maxconn)
+        now = max(1, round(full_weight * self._ramps.get(node.instance, 100) / 100)), slots_now
         offset = number_of(node.address) - self._base
         return Server(
             name=node.instance,
             id=_FIRST_ID + offset,
             address=node.address,
             mode=_mode(node),
-            weight=min(256, max(1, round(settings.weight * share))),
-            maxconn=max(1, round(settings.maxconn * share)),
-            ramp_percent=self._ramps.get(node.instance, 100),
+            weight=weight,
+            maxconn=maxconn,
+            for_now=now if now != (weight, maxconn) else None,
         )
+
+    def _measure(self, level_percent: int) -> tuple[int, int]:
+        """A node's weight and slots at this level."""
+        base, share = self._settings.burst, level_percent * self._settings.edge.region_factor_percent / 10_000
+        return min(256, max(1, round(base.weight * share))), max(1, round(base.maxconn * share))
 
     def _core(self) -> dict[str, CoreSlots]:
         """The core's own servers: what HAProxy calls maxconn is their capacity, and a share of it may be kept free."""

@@ -19,6 +19,7 @@ class Ramps:
     def __init__(self, ramp_s: float) -> None:
         self._ramp_s = ramp_s
         self._opened: dict[InstanceId, float] = {}
+        self._told: dict[InstanceId, int] = {}
 
     def __len__(self) -> int:
         """Return how many are on their way."""
@@ -27,16 +28,20 @@ class Ramps:
     def begin(self, instances: Iterable[InstanceId], now: float) -> None:
         """Let ``instances``, which open at ``now``, begin with a quarter."""
         if self._ramp_s:
-            self._opened.update(dict.fromkeys(instances, now))
+            for one in instances:
+                self._opened[one] = now
+                self._told.pop(one, None)
 
     def percents(self, now: float, queue: int) -> dict[InstanceId, int]:
         """Return what each may have of its weight at ``now``, while ``queue`` requests wait: 25, 50, 75 or 100.
 
-        Those that are told 100 are told for the last time.
+        Those alone for whom it is another share than was told last; 100 ends the ramp.
         """
-        told = {one: 100 if queue else self._percent(now - opened) for one, opened in self._opened.items()}
-        self._opened = {one: opened for one, opened in self._opened.items() if told[one] < 100}
-        return told
+        due = {one: 100 if queue else self._percent(now - opened) for one, opened in self._opened.items()}
+        news = {one: percent for one, percent in due.items() if self._told.get(one) != percent}
+        self._opened = {one: opened for one, opened in self._opened.items() if due[one] < 100}
+        self._told = {one: due[one] for one in self._opened}
+        return news
 
     def _percent(self, age_s: float) -> int:
         # A clock that was set back must not hold a server down for longer than its ramp.

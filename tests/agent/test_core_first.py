@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from core_agent.contract.messages import CoreServerReport
 from core_agent.contract.names import InstanceId
 from core_agent.errors import RefusalKind, Refused
 from core_agent.ramp import Ramps
+from settings import load
+from settings.words import Label
+from tests.agent.conftest import at_once
 from tests.agent.core_under_test import Core
 
 # --- the core's share and its slots ---------------------------------------------------------------------------------
@@ -136,3 +142,38 @@ def test_a_clock_that_goes_back_holds_nobody_down() -> None:
     ramps.begin([InstanceId("i-1")], 1000)
     assert ramps.percents(900, 0) == {"i-1": 100}
     assert not ramps
+
+
+# --- a core that is down --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [1, 25, 0])
+def test_an_edge_that_is_alone_has_all_its_slots(core: Core, level: int) -> None:
+    """Whatever the level, once no core server is up, and only until one is again; the file keeps to the level."""
+    core.join(1)
+    core.burst(level)
+    before, filed = core.host.text(), core.host.filed_servers
+    core.host.checked("no-primary", "L4CON")
+    core.agent.tick()
+    assert "ready weight 28 maxconn 28" in core.host.text()
+    assert core.host.filed_servers == filed
+    core.host.checked("no-primary")
+    core.agent.tick()
+    assert core.host.text() == before
+
+
+def test_one_core_server_that_is_up_is_a_core(tmp_path: Path) -> None:
+    """The level holds for as long as any of them works."""
+    settings = at_once(load(Path("drawbridge.toml")))
+    (first,) = settings.core.servers
+    second = replace(first, name=Label("no-second"), port=8081)
+    core = Core(replace(settings, core=replace(settings.core, servers=(first, second))), tmp_path / "state.db")
+    core.join(1)
+    core.burst(25)
+    core.host.checked("no-primary", "L4CON")
+    core.agent.tick()
+    assert "ready weight 7 maxconn 7" in core.host.text()
+    core.host.checked("no-second", "L4CON")
+    core.agent.tick()
+    assert "ready weight 28 maxconn 28" in core.host.text()
+    core.state.close()

@@ -6,7 +6,7 @@ places where the agent leaves its process: ``process.run``, ``RuntimeSession`` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,8 +137,9 @@ class Machine:
         printed = self._run(argv, doing=doing)
         return lambda: printed
 
-    def _run(self, argv: tuple[str, ...], *, doing: str) -> str:
+    def _run(self, argv: tuple[str, ...], *, doing: str, environment: Mapping[str, str] | None = None) -> str:
         if argv[:2] == ("haproxy", "-c"):
+            assert environment is not None, "the agent cannot read the certificate: it leaves that to others"
             servers_in(Path(argv[3]).read_text())
             return ""
         if not self.tunnel.up:
