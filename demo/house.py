@@ -175,11 +175,12 @@ class House:
         return {alarm["AlarmName"].removeprefix(prefix): alarm["StateValue"] for alarm in described}
 
     def scaling_causes(self) -> list[str]:
-        """Return why AWS launched and terminated instances, in its own words, the oldest first, each once."""
+        """Return why AWS changed the group's size, in its own words, the oldest first, each once."""
         activities = self.aws.place.client("autoscaling").describe_scaling_activities(
             AutoScalingGroupName=self.settings.group_name
         )["Activities"]
-        return list(dict.fromkeys(activity["Cause"] for activity in reversed(activities)))
+        # A cause goes on to say what became of one instance; the first sentence is the same for all of a change.
+        return list(dict.fromkeys(activity["Cause"].partition(".  At ")[0] for activity in reversed(activities)))
 
     def url_names(self) -> dict[str, IPv4Address]:
         """Return where the names of the stacks' URLs lead: a node asks for them, and it may boot before all stands."""
