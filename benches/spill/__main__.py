@@ -78,6 +78,8 @@ def _measure(options: argparse.Namespace) -> None:
         *crowd.claims(crowds),
     ]
     claims.publish("spill", found, write=not options.quick)
+    if shaking := footing.warning(ground):
+        screen.say(shaking)
     target = options.picture or (None if options.quick else PICTURE)
     if target is not None:
         picture.draw(spikes, target)

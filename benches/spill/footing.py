@@ -15,6 +15,7 @@ from benches.spill.site import ServerProcess
 
 _IN_FLIGHT = 2 * SLOTS
 _NO_LIMIT = 100_000
+_STEADY = 1.4  # times the service: what is above is the machine's own doing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,17 @@ def measure(cells: Cells, plan: Plan) -> Footing:
         server.kill()
     alone = [cells.saturate(DRAWBRIDGE, in_flight=_IN_FLIGHT, seconds=plan.calm_s / 2) for _ in range(plan.again)]
     return Footing(direct=direct, alone=alone)
+
+
+def warning(footing: Footing) -> str | None:
+    """Return what to say of a machine that was too busy to measure on, or None."""
+    p99 = latency_ms(footing.direct.answers, 99)
+    if p99 <= SERVICE_MS * _STEADY:
+        return None
+    return (
+        f"✗ THE GROUND SHAKES: wanted a p99 of at most {SERVICE_MS * _STEADY:g} ms without HAProxy, found {p99:.0f} ms: "
+        "this machine is too busy, and no number here says much"
+    )
 
 
 def claims(footing: Footing) -> list[Claim]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -231,8 +230,6 @@ async def _play(order: dict[str, Any]) -> dict[str, object]:
 
 def main() -> None:
     """Obey line by line until the standard input ends."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for line in sys.stdin:
         print(json.dumps(asyncio.run(_play(json.loads(line)))), flush=True)
 

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benches.claims import Claim
-from benches.spill import core_death, crowd, faults, first_overflow, no_edge, picture, spike
+from benches.spill import core_death, crowd, faults, first_overflow, footing, no_edge, picture, spike
 from benches.spill.answers import (
     Answer,
     before_overflow,
@@ -288,6 +288,13 @@ def test_an_overflow_that_never_came_meets_no_goal() -> None:
     title = "the core is full: requests before the first one that an edge server gets"
     assert value_of(first_overflow.claims({DRAWBRIDGE.name: [good, good]}), title) == 0
     assert value_of(first_overflow.claims({DRAWBRIDGE.name: [good, never]}), title) == SLOTS + 1
+
+
+def test_a_machine_that_is_too_busy_is_said_to_be() -> None:
+    """A ground whose p99 is far above the service time is warned of; a steady one is not."""
+    steady, shaking = a_run([answer(ms=55)] * 100), a_run([answer(ms=55)] * 98 + [answer(ms=122)] * 2)
+    assert footing.warning(footing.Footing(direct=steady, alone=[480])) is None
+    assert "122 ms" in (footing.warning(footing.Footing(direct=shaking, alone=[480])) or "")
 
 
 def test_a_crowd_is_beside_a_few() -> None:
