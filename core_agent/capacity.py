@@ -23,6 +23,8 @@ _TRIED_S = 86_400.0
 # A stretch is long enough for its averages to mean something, or else too quiet to tell of anything.
 _SHORT_S, _LONG_S = 10.0, 300.0
 _LOOKS, _ANSWERS, _FEW_ANSWERS = 5, 400, 100
+# How busy it was between two looks that are further apart is anybody's guess.
+_SILENCE_S = 30.0
 # A server that fails answers fast: that is no capacity.
 _FAILED_SHARE = 0.05
 # How much of each kind must be seen. Busy slots are seen one look at a time: three hundred are known to 6 %.
@@ -87,12 +89,14 @@ class Capacity:
 
     def __init__(self) -> None:
         self._open = _Stretch()
-        self._stretches: deque[_Stretch] = deque()
+        self._stretches: deque[_Stretch] = deque(maxlen=int(_KEPT_S / _SHORT_S))
         self._busiest: _Stretch | None = None
 
     def sample(self, now: float, *, seconds: float, busy: int, answered: int, failed: int) -> None:
         """Take in one look at ``now``, Unix seconds: ``busy`` slots, and the answers in the ``seconds`` before it."""
-        if seconds <= 0:
+        if seconds > _SILENCE_S:
+            self._open = _Stretch()
+        if not 0 < seconds <= _SILENCE_S:
             return
         self._open += _Stretch(
             until=now,

@@ -170,6 +170,15 @@ def test_errors_are_no_capacity() -> None:
     assert told(capacity, 25) is None
 
 
+def test_a_silence_is_no_evidence() -> None:
+    """What was answered while nobody looked was answered by as many as nobody knows."""
+    capacity = Capacity()
+    now = look(capacity, busy=10, per_s=164)
+    for number in range(1, 40):
+        capacity.sample(now + 60.0 * number, seconds=60.0, busy=50, answered=60 * 410, failed=0)
+    assert told(capacity, 50) is None
+
+
 # --- learning -------------------------------------------------------------------------------------------------------
 
 
@@ -219,4 +228,6 @@ def test_memory_is_bounded() -> None:
     """A day of looks leaves an hour's stretches."""
     capacity = Capacity()
     look(capacity, times=43_200, busy=10, per_s=200)
+    assert len(capacity._stretches) <= 360
+    look(capacity, start=-86_400.0, times=43_200, busy=10, per_s=200)  # and a clock that was set back changes nothing
     assert len(capacity._stretches) <= 360
