@@ -116,7 +116,7 @@ def busy_house(synthesise: Synthesise, tmp_path_factory: pytest.TempPathFactory)
     """The house of the default settings with three peaks, a topic, and an alarm's period of ten seconds."""
     text = (ROOT / "drawbridge.toml").read_text()
     topic = 'notify_topic = "arn:aws:sns:eu-north-1:123456789012:on-call"'
-    text = text.replace("[edge]\n", f"[edge]\n{topic}\n").replace("[burst]\n", "[burst]\nperiod_s = 10\n")
+    text = text.replace("[edge]\n", f"[edge]\n{topic}\n").replace("period_s = 60", "period_s = 10")
     return synthesise(settings_file.parse(text + PEAKS, source="busy"), tmp_path_factory.mktemp("busy"))
 
 
