@@ -67,14 +67,21 @@ class LoadAlarms(Construct):
         self._settings = settings
         burst, names = settings.burst, LevelAlarms.of(settings)
         high, low = burst.saturation_high_percent, burst.saturation_low_percent
-        self._high("CoreSaturated", names.saturated, metric_names.CORE_SATURATION, high, "The core's slots are taken.")
-        self._low("CoreCalm", names.calm, metric_names.CORE_SATURATION, low, "The core has slots to spare.")
         self.queue_long = self._high(
             "QueueLong", names.queue_long, metric_names.QUEUE_TIME, burst.queue_high_ms, "Requests wait for a slot."
         )
-        self._low(
-            "QueueShort", names.queue_short, metric_names.QUEUE_TIME, burst.queue_low_ms, "Hardly a request waits."
-        )
+        for alarm in (
+            self._low(
+                "QueueShort", names.queue_short, metric_names.QUEUE_TIME, burst.queue_low_ms, "Hardly a request waits."
+            ),
+            self._high(
+                "CoreSaturated", names.saturated, metric_names.CORE_SATURATION, high, "The core's slots are taken."
+            ),
+            self._low("CoreCalm", names.calm, metric_names.CORE_SATURATION, low, "The core has slots to spare."),
+        ):
+            # It alone has to wait for a policy, and so for the group: when the first of the four changes its state, which
+            # makes the burst function ask for all of them, the others are there.
+            alarm.node.add_dependency(self.queue_long)
         self.slots_short = self._high(
             "SlotsShort",
             f"{settings.name}-slots-short",

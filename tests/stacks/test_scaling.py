@@ -78,6 +78,18 @@ def test_the_burst_rule_hears_the_alarms_that_stand(house: House) -> None:
     assert set(heard) < set(alarms(house))
 
 
+def test_the_four_alarms_come_together(house: House) -> None:
+    """Three wait for the one that waits for the group: whoever hears of the first and asks for all finds them."""
+    resources = house.templates["fleet"]["Resources"]
+    ids = {
+        resource["Properties"]["AlarmName"]: logical_id
+        for logical_id, resource in resources.items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    for name in (SATURATED, CALM, QUEUE_SHORT):
+        assert resources[ids[name]]["DependsOn"] == [ids[QUEUE_LONG]]
+
+
 # --- policies -------------------------------------------------------------------------------------------------------
 
 
