@@ -79,8 +79,8 @@ class LoadAlarms(Construct):
             ),
             self._low("CoreCalm", names.calm, metric_names.CORE_SATURATION, low, "The core has slots to spare."),
         ):
-            # It alone has to wait for a policy, and so for the group: when the first of the four changes its state, which
-            # makes the burst function ask for all of them, the others are there.
+            # That one waits for its policy, and so for the group. When the first of the four changes its state, which
+            # makes the burst function ask for all, none may be missing.
             alarm.node.add_dependency(self.queue_long)
         self.slots_short = self._high(
             "SlotsShort",
