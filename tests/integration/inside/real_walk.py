@@ -369,9 +369,8 @@ class RealWalk:
 
     def _wanted_server(self, node: Node) -> tuple[str, int, str]:
         burst = self.settings.burst
-        closed = node.hold is not Hold.NONE or self.level == 0
-        weight = max(1, round(burst.weight * self.level / 100))
-        return "DRAIN" if closed else "UP", weight, node.address.removesuffix("/32")
+        weight = max(1, round(burst.weight * (self.level or 100) / 100))
+        return "UP" if node.hold is Hold.NONE else "DRAIN", weight, node.address.removesuffix("/32")
 
     def runtime(self, command: str) -> str:
         """Say one command at HAProxy's own socket, as an operator would, and return the answer."""
