@@ -1,10 +1,7 @@
 """One local AWS for each module of tests, with a short minute; every test uses names of its own."""
 
-import io
-import json
-import textwrap
+import functools
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import pytest
 
 from demo.aws.server import LocalAws
 from tests.demo_aws.group import Group
-from tests.demo_aws.probe import PROCESSOR, RUNTIME, Json, RecordedMachines, free_port
+from tests.demo_aws.probe import RecordedMachines, create_function, free_port
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +54,4 @@ def group(aws: LocalAws, name: str) -> Group:
 @pytest.fixture
 def deploy(aws: LocalAws, name: str) -> Callable[..., str]:
     """Create a function from source whose handler is ``main.handler``; returns its ARN."""
-
-    def create(source: str, **more: Json) -> str:
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:
-            archive.writestr("main.py", textwrap.dedent(source))
-        iam = aws.place.client("iam")
-        trust = {"Version": "2012-10-17", "Statement": []}
-        role = iam.create_role(RoleName=f"{name}-{uuid.uuid4().hex[:6]}", AssumeRolePolicyDocument=json.dumps(trust))
-        request = {
-            "FunctionName": f"{name}-{uuid.uuid4().hex[:6]}",
-            "Runtime": RUNTIME,
-            "Architectures": [PROCESSOR],
-            "Handler": "main.handler",
-            "Role": role["Role"]["Arn"],
-            "Code": {"ZipFile": packed.getvalue()},
-            "MemorySize": 256,
-            **more,
-        }
-        return str(aws.place.client("lambda").create_function(**request)["FunctionArn"])
-
-    return create
+    return functools.partial(create_function, aws, name)

@@ -1,14 +1,20 @@
-"""What the tests of the local AWS share: recorded machines, patience, and what this machine can run."""
+"""What the tests of the local AWS share: recorded machines, functions for this machine, and patience."""
 
+import io
+import json
 import platform
 import socket
 import sys
+import textwrap
 import threading
 import time
+import uuid
+import zipfile
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from demo.aws.machines import Machine
+from demo.aws.server import LocalAws
 
 Json: TypeAlias = Any
 """Whatever an API or a handler takes or gives."""
@@ -37,6 +43,28 @@ class RecordedMachines:
         """Remember its end."""
         with self._lock:
             self.asked.append(("terminate", instance_id))
+
+
+def create_function(aws: LocalAws, name: str, source: str, **more: Json) -> str:
+    """Create a function from source whose handler is ``main.handler``; returns its ARN."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("main.py", textwrap.dedent(source))
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = aws.place.client("iam").create_role(
+        RoleName=f"{name}-{uuid.uuid4().hex[:6]}", AssumeRolePolicyDocument=json.dumps(trust)
+    )
+    request = {
+        "FunctionName": f"{name}-{uuid.uuid4().hex[:6]}",
+        "Runtime": RUNTIME,
+        "Architectures": [PROCESSOR],
+        "Handler": "main.handler",
+        "Role": role["Role"]["Arn"],
+        "Code": {"ZipFile": packed.getvalue()},
+        "MemorySize": 256,
+        **more,
+    }
+    return str(aws.place.client("lambda").create_function(**request)["FunctionArn"])
 
 
 def free_port() -> int:

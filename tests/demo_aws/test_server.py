@@ -1,8 +1,10 @@
 """Starting and stopping the local AWS."""
 
 import importlib.metadata
+import re
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from moto.autoscaling.responses import AutoScalingResponse
 
 from demo.aws.gaps import Gaps
 from demo.aws.server import LocalAws
-from tests.demo_aws.probe import eventually, free_port
+from tests.demo_aws.probe import create_function, eventually, free_port
 
 
 def test_start_and_stop_leave_moto_as_it_was(tmp_path: Path) -> None:
@@ -26,6 +28,24 @@ def test_start_and_stop_leave_moto_as_it_was(tmp_path: Path) -> None:
         assert FakeAutoScalingGroup.set_desired_capacity is before
         assert not hasattr(AutoScalingResponse, "complete_lifecycle_action")
     eventually(lambda: threading.active_count() <= threads)
+
+
+def test_stop_ends_what_runs(tmp_path: Path) -> None:
+    """A function that loops for a minute keeps no stop waiting, and its process goes too."""
+    log = tmp_path / "aws.log"
+    with LocalAws(port=free_port(), log_path=log) as aws:
+        source = """
+            import os, time
+            def handler(event, context):
+                print("process", os.getpid(), flush=True)
+                time.sleep(60)
+        """
+        arn = create_function(aws, "long", source, Timeout=70)
+        aws.functions.invoke_later(arn, b"{}")
+        process = int(eventually(lambda: re.search(r"process (\d+)", log.read_text()))[1])
+        began = time.monotonic()
+    assert time.monotonic() - began < 30
+    assert not Path(f"/proc/{process}").exists()
 
 
 def test_only_one_at_a_time() -> None:
