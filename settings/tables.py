@@ -33,7 +33,6 @@ from settings.words import (
     Zone,
 )
 
-
 _OSLO = TimeZone("Europe/Oslo")
 
 
