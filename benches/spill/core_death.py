@@ -22,12 +22,16 @@ _DEAD_FOR = 1 / 3  # of the run, after another third
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """One run: how many requests were on the core when it died, and how long after its return they went there again."""
+    """One run: how many requests were on the core when it died, and how long after its return they went there again.
+
+    ``home_after_s`` is infinite if they did not in the ``watched_s`` that were left of the run.
+    """
 
     contender: Contender
     run: Run
     in_flight: int
     home_after_s: float
+    watched_s: float
 
     @property
     def lost(self) -> int:
@@ -58,7 +62,7 @@ def _one(cells: Cells, plan: Plan, core: ServerProcess, contender: Contender) ->
     before = [answer for answer in run.answers if answer.due < died[0]]
     share = sum(answer.server == CORE for answer in before) / len(before)
     home = home_again(run.answers, CORE, wanted=_AS_BEFORE * share, since=back[0], window_s=_WINDOW_S)
-    return Death(contender=contender, run=run, in_flight=in_flight[0], home_after_s=home)
+    return Death(contender=contender, run=run, in_flight=in_flight[0], home_after_s=home, watched_s=run.end - back[0])
 
 
 def table(deaths: Sequence[Death]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
@@ -82,7 +86,7 @@ def claims(deaths: Sequence[Death]) -> list[Claim]:
     """Return drawbridge's claims."""
     ours = [death for death in deaths if death.contender is DRAWBRIDGE]
     lost = ", ".join(f"{death.lost} lost with {death.in_flight} in flight" for death in ours)
-    home = Spread.of([death.home_after_s for death in ours])
+    home = Spread.of([min(death.home_after_s, death.watched_s) for death in ours])
     return [
         Claim(
             claim="core killed at 1×: requests lost above those in flight on it",

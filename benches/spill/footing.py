@@ -44,7 +44,7 @@ def warning(footing: Footing) -> str | None:
     if p99 <= SERVICE_MS * _STEADY:
         return None
     return (
-        f"✗ THE GROUND SHAKES: wanted a p99 of at most {SERVICE_MS * _STEADY:g} ms without HAProxy, found {p99:.0f} ms: "
+        f"✗ THE GROUND SHAKES: wanted p99 {SERVICE_MS * _STEADY:g} ms at most with no HAProxy, found {p99:.0f} ms: "
         "this machine is too busy, and no number here says much"
     )
 

@@ -33,7 +33,6 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _GROUPS = Path("/etc/group")
 # Its group and the socket's folder: what the product's installer makes, as far as HAProxy's file speaks of it.
 _GROUP_ID = 999_999
-_DESCRIPTORS = 65_536
 
 
 class Program:
@@ -131,7 +130,8 @@ class Site:
     def build(self) -> None:
         """Start servers and users."""
         # Inherited by all that is started here: in the snippet's queue thousands wait.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self.folder.mkdir(parents=True)
         HAPROXY_SOCKET.parent.mkdir(parents=True)
         self._name_the_agent_s_group()

@@ -255,15 +255,17 @@ def test_without_an_edge_only_a_503_with_retry_after_is_an_answer() -> None:
 
 
 def test_a_death_may_cost_what_was_in_flight() -> None:
-    """Only what is lost above that counts, the worst run of all."""
+    """Only what is lost above that counts, the worst run of all; a core that never came back is no number."""
     lost = [answer(0.5, status=-2, server="", post=True)] * 5
     deaths = [
-        core_death.Death(contender=DRAWBRIDGE, run=a_run([answer(), *lost]), in_flight=in_flight, home_after_s=0.7)
-        for in_flight in (5, 3)
+        core_death.Death(
+            contender=DRAWBRIDGE, run=a_run([answer(), *lost]), in_flight=in_flight, home_after_s=home, watched_s=2.5
+        )
+        for in_flight, home in ((5, math.inf), (3, 0.7), (5, math.inf))
     ]
     found = core_death.claims(deaths)
     assert value_of(found, "core killed at 1×: requests lost above those in flight on it") == 2
-    assert value_of(found, "core back: until requests go there first again") == pytest.approx(0.7)
+    assert value_of(found, "core back: until requests go there first again") == 2.5
 
 
 def test_a_fault_is_told_by_get_and_post() -> None:
