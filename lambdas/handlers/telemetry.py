@@ -27,8 +27,7 @@ logger = Logger()
 metrics = Metrics()
 
 _PATIENCE_S = 4
-# A login whose key was refused is tried once more with the key as it is now.
-_PATIENCE_MS = 1000 * (_PATIENCE_S + 1)
+_PATIENCE_MS = 1000 * (_PATIENCE_S + 1)  # with the time to read the key and to write the metrics out
 
 
 @logger.inject_lambda_context
