@@ -56,9 +56,6 @@ command = [
   "/usr/bin/python3", "-I", "{webapp}", "--port", "8080", "--slots", "{slots}", "--service-ms", "{service_ms}",
 ]
 
-[frontend]
-queue_factor = 50  # in requests what queue_s is in time: 5 s of all that the core answers
-
 [burst]
 weight = {slots}
 maxconn = {slots}

@@ -100,7 +100,7 @@ class Frontend:
     health_path: UrlPath = UrlPath("/health")
     health_host: Host = Host("localhost")
     queue_s: Annotated[int, Range(1, 300)] = 5
-    queue_factor: Annotated[int, Range(1, 1000)] = 20
+    queue_factor: Annotated[int, Range(1, 1000)] = 100
     retry_after_s: Annotated[int, Range(1, 3600)] = 2
     trusted_proxies: tuple[IPv4Network, ...] = ()
     accept_proxy: bool = False

@@ -73,8 +73,8 @@ frontend {frontend}
     retries 3
     retry-on conn-failure empty-response
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
-    # Where {queue_factor} requests wait for each slot at home, one more would wait for nothing: its client gives up while it is
-    # still in line. Answered at once, the line stays one that can be served.
+    # With {queue_factor} requests in line for each slot at home, one more would hardly be served before its time is up.
+    # Answered at once, it costs nobody else his turn.
     {refuse} if {{ queue gt {queue_limit} }}
 {rules}
 """
