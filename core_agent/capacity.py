@@ -31,7 +31,8 @@ _FAILED_SHARE = 0.05
 _STRETCHES, _BUSY_SEEN = 3, 300
 
 _FULL, _HALF = 0.9, 0.5
-_LONGER, _AS_FAST = 1.15, (0.85, 1.1)
+_LONGER, _RATHER_LONGER, _AS_FAST = 1.3, 1.15, (0.85, 1.1)
+_AS_MUCH = 0.95
 _MORE, _STEP = 1.1, 1.2
 
 
@@ -94,8 +95,6 @@ class Capacity:
 
     def sample(self, now: float, *, seconds: float, busy: int, answered: int, failed: int) -> None:
         """Take in one look at ``now``, Unix seconds: ``busy`` slots, and the answers in the ``seconds`` before it."""
-        if seconds > _SILENCE_S:
-            self._open = _Stretch()
         if not 0 < seconds <= _SILENCE_S:
             return
         self._open += _Stretch(
@@ -124,7 +123,8 @@ class Capacity:
         """Return what the server should have instead of ``slots``; None when too little was seen or they are right.
 
         Fewer, when a request holds its slot for clearly longer on the full server than on a half idle one, which it
-        does once there are more slots than the server can work on. A fifth more, when it is as fast full as half idle:
+        does once there are more slots than the server can work on; when it is rather longer, only if the server was
+        seen to answer as much with fewer of them busy. A fifth more, when it is as fast full as half idle:
         how much it could answer then is not known, unless it was tried within a day.
         """
         full = [one for one in self._stretches if one.busy >= _FULL * slots]
@@ -136,7 +136,8 @@ class Capacity:
             return None
         hurried = _sum(full)
         knee = most * calm.held_s
-        if knee * _LONGER <= slots:
+        rather = knee * _RATHER_LONGER <= slots and _answered_as_much(self._stretches, most, _FULL * slots)
+        if rather or knee * _LONGER <= slots:
             fewer = max(1, round(knee))
             return Suggestion(slots=fewer, reason=f"{_measured(hurried, calm)}: {fewer} slots serve as much")
         more = max(slots + 1, int(_STEP * slots))
@@ -149,6 +150,11 @@ class Capacity:
 
 def _sum(stretches: Iterable[_Stretch]) -> _Stretch:
     return sum(stretches, _Stretch())
+
+
+def _answered_as_much(stretches: Iterable[_Stretch], most: float, busy: float) -> bool:
+    """Whether about ``most`` answers per second were seen with fewer than ``busy`` slots busy."""
+    return sum(one.busy < busy and one.per_s >= _AS_MUCH * most for one in stretches) >= _STRETCHES
 
 
 def _measured(hurried: _Stretch, calm: _Stretch) -> str:

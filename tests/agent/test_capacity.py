@@ -113,6 +113,18 @@ def test_the_reason_has_the_numbers() -> None:
     )
 
 
+def test_a_server_without_a_sharp_knee_is_not_starved() -> None:
+    """One that slows down little by little keeps the slots at which an answer takes about a fifth longer."""
+    capacity, slots, now = Capacity(), 80, 0.0
+    for _ in range(10):
+        for busy in (4, 8, slots):
+            held_s = 0.1 * (1 + (busy / 40) ** 2) ** 0.5
+            now = look(capacity, start=now + 2000, busy=busy, per_s=busy / held_s)
+        slots = told(capacity, slots) or slots
+        now += 100_000
+    assert 25 <= slots <= 36
+
+
 # --- saying nothing -------------------------------------------------------------------------------------------------
 
 
