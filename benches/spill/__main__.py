@@ -41,23 +41,21 @@ def _measure(options: argparse.Namespace) -> None:
     screen, plan = Screen(), QUICK if options.quick else FULL
     site = Site(Path(os.environ["TMPDIR"]) / "spill")
     site.build()
-    try:
-        cells = Cells(site, seed=options.seed)
-        screen.live("the ground")
-        ground = footing.measure(cells, plan)
-        spikes = spike.measure(cells, plan, random.Random(options.seed), screen)  # noqa: S311 -- an order is no secret
-        screen.live("a spike without an edge")
-        alone = no_edge.measure(cells, plan, lambda: site.core.requests)
-        screen.live("the first overflow")
-        overflows = first_overflow.measure(cells, plan)
-        screen.live("faults")
-        suffered = faults.measure(cells, plan, site)
-        screen.live("a crowd of edge servers")
-        crowds = crowd.measure(cells, plan)
-        screen.live("the core's death")
-        deaths = core_death.measure(cells, plan, site.core)
-    finally:
-        site.close()
+    cells = Cells(site, seed=options.seed)
+    screen.live("the ground")
+    ground = footing.measure(cells, plan)
+    spikes = spike.measure(cells, plan, random.Random(options.seed), screen)  # noqa: S311 -- an order is no secret
+    screen.live("a spike without an edge")
+    alone = no_edge.measure(cells, plan, lambda: site.core.requests)
+    screen.live("the first overflow")
+    overflows = first_overflow.measure(cells, plan)
+    screen.live("faults")
+    suffered = faults.measure(cells, plan, site)
+    screen.live("a crowd of edge servers")
+    crowds = crowd.measure(cells, plan)
+    screen.live("the core's death")
+    deaths = core_death.measure(cells, plan, site.core)
+    site.close()
     for header, rows in (
         spike.table(spikes),
         no_edge.table(alone),

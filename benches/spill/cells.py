@@ -16,12 +16,13 @@ from benches.spill.answers import Answer, parse, rate
 from benches.spill.arrivals import Stretch, poisson, some
 from benches.spill.balancer import Balancer
 from benches.spill.contenders import Contender
-from benches.spill.ground import CORE, EDGE, SERVER_PORT
+from benches.spill.ground import CORE, EDGE, SERVER_PORT, SERVICE_MS
 from benches.spill.site import Site
 from benches.spill.weight_loop import Demand, WeightLoop
 
 WARM_UP = Stretch(seconds=1, load=0.5)
 _AHEAD_S = 0.3
+_FIRST_ANSWERS_S = 2 * SERVICE_MS / 1000
 _ACCOUNT = Path("/proc/stat")
 
 
@@ -62,8 +63,8 @@ class Run:
         return self.cpu_s * 1e6 / len(self.answers)
 
     def rate_of(self, server: str) -> float:
-        """Return the answers a second that ``server`` gave while the load lasted."""
-        return rate(self.answers, server, begin=self.begin, end=self.end)
+        """Return the answers a second that ``server`` gave under load, from when its first ones could come."""
+        return rate(self.answers, server, begin=self.begin + _FIRST_ANSWERS_S, end=self.end)
 
 
 class Cells:
