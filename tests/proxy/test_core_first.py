@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 from collections import Counter
 from functools import partial
 
@@ -155,16 +157,20 @@ def test_the_core_serves_everybody_when_the_edge_is_dead(site: MakeSite) -> None
     assert {(answer.status, answer.server) for answer in answers} == {(200, "c1")}
 
 
-def test_a_node_that_dies_costs_no_request_while_there_is_room_elsewhere(site: MakeSite) -> None:
-    """Before HAProxy has noticed: what it cannot connect to, it leaves for another node, and within milliseconds."""
+def test_a_node_that_dies_costs_one_request_at_most(site: MakeSite) -> None:
+    """What cannot connect goes to another node; the one whose error marks the server down is ended with it (0018)."""
     proxy, applications = site(1, nodes=2)
     proxy.start([node(2), node(3)])
     applications.pop("i-2").stop()
     applications["c1"].gate.clear()
     fill(proxy, applications, 1)
-    answers = [proxy.get() for _ in range(30)]
-    assert {(answer.status, answer.server) for answer in answers} == {(200, "i-3")}
-    assert max(answer.seconds for answer in answers) < 1
+    answered: list[Answer] = []
+    for _ in range(30):
+        with contextlib.suppress(http.client.RemoteDisconnected):
+            answered.append(proxy.get())
+    served = [answer for answer in answered if (answer.status, answer.server) == (200, "i-3")]
+    assert len(served) >= 29
+    assert max(answer.seconds for answer in served) < 2
     release(applications)
 
 

@@ -102,7 +102,7 @@ def frontends(draw: st.DrawFn) -> str:
     ]
     networks = draw(_NETWORKS)
     lines.append(f"trusted_proxies = {networks}".replace("'", '"'))
-    if networks and draw(st.booleans()):
+    if draw(st.booleans()) and networks:
         lines.append("accept_proxy = true")
     if draw(st.booleans()):
         lines.append(f'sticky_cookie = "{draw(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True))}"')
