@@ -67,7 +67,7 @@ saturation_low_percent = 55
 period_s = 10
 alarm_periods = 1
 calm_periods = 2
-warmup_s = 15
+warmup_s = 2  # a node that serves while a queue stands gets its full weight at once
 
 [functions]
 architecture = "{architecture}"
