@@ -158,6 +158,21 @@ def test_a_short_rush_is_no_evidence() -> None:
     assert told(capacity, 50) is None
 
 
+def test_a_few_busy_slots_are_no_evidence() -> None:
+    """How long an answer takes is not known from a server that was all but idle whenever somebody looked."""
+    capacity = Capacity()
+    now = look(capacity, busy=1, per_s=50)
+    look(capacity, start=now, busy=50, per_s=410)
+    assert told(capacity, 50) is None
+
+
+def test_a_server_that_hangs_is_no_evidence() -> None:
+    """All its slots are busy and nothing is answered, for as long as it likes."""
+    capacity = Capacity()
+    look(capacity, times=1000, busy=50, per_s=0)
+    assert told(capacity, 50) is None
+
+
 def test_right_slots_stay() -> None:
     """A little slower when full is what a server that is well used looks like."""
     capacity = Capacity()
