@@ -225,9 +225,9 @@ def test_records_that_cannot_be_rebuilt_stop_the_installation(with_nodes: Machin
 def test_records_of_a_newer_agent_stop_the_installation(with_nodes: Machine) -> None:
     """Before the first action: they are whole, and this agent cannot read them."""
     with contextlib.closing(sqlite3.connect(paths.STATE)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 99")
     before = with_nodes.files()
-    with pytest.raises(StateError, match="found 2; install the newer agent again"):
+    with pytest.raises(StateError, match="found 99; install the newer agent again"):
         with_nodes.install()
     assert with_nodes.files().items() >= before.items()
     assert with_nodes.ran == []
