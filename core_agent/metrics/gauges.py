@@ -122,7 +122,9 @@ def _servers(servers: Servers) -> Iterator[str]:
     )
     yield from _single("drawbridge_edge_servers_open", "Nodes that are up and open to traffic.", servers.edge_open)
     yield from _single("drawbridge_edge_requests", "Requests that the edge works on.", servers.edge_requests)
-    yield from _single("drawbridge_queued_requests", "Requests that wait, for a certain server or for any.", servers.queue)
+    yield from _single(
+        "drawbridge_queued_requests", "Requests that wait, for a certain server or for any.", servers.queue
+    )
     total = [(NO_LABELS, servers.requests_total)]
     yield from family("drawbridge_requests_total", "counter", "Requests since HAProxy's start.", total)
 
