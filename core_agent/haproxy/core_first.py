@@ -16,8 +16,11 @@ LEAVING = "drawbridge_leaving"
 
 def rules(servers: Sequence[CoreServer]) -> Iterator[str]:
     """Yield the rules for ``servers``, in order: the first that holds decides, and none means balancing among all."""
+    # A slot counts as free until the request that it was given to from a queue has woken; one that came by this rule
+    # meanwhile would wait at the core, open the same gap again, and hundreds would in the end, beside an idle edge.
     free = [
-        f"{{ srv_conn_free({server.name}),sub(proc.{variables.reserve(number)}) gt 0 }}"
+        f"{{ srv_conn_free({server.name}),sub(proc.{variables.reserve(number)}) gt 0 }} "
+        f"{{ srv_queue({server.name}) eq 0 }}"
         for number, server in enumerate(servers, start=1)
     ]
     yield "# The core first: a server of its own that has a free slot, above those that a known peak keeps in reserve."
