@@ -88,7 +88,7 @@ def _requests(axes: Axes, record: Record) -> None:
         ha="right",
         color=_CORE,
     )
-    axes.set_ylim(0, 1.18 * max(1, *(second.sent for second in record.seconds)))
+    axes.set_ylim(0, 1.25 * max(1, *(second.sent for second in record.seconds)))
     axes.legend(
         loc="lower right", bbox_to_anchor=(1, 0.985), frameon=False, ncols=4, handlelength=1.2, columnspacing=1.2
     )
@@ -134,15 +134,19 @@ def _steps(record: Record, value: Callable[[Look], int]) -> tuple[list[float], l
 
 
 def _marks(panels: Sequence[Axes], events: Sequence[Event]) -> None:
-    """One fine line through every panel for each event, its number on top."""
+    """One fine line through every panel for each event, its number on top, below those that it would cover."""
+    room = 0.03 * panels[0].get_xlim()[1]
+    rows: list[float] = []  # where the last number of each row stands
     for number, event in enumerate(events, start=1):
         for axes in panels:
             axes.axvline(event.at, color=_QUIET, linewidth=0.6, linestyle=(0, (1, 2)))
+        row = next((row for row, last in enumerate(rows) if event.at - last >= room), len(rows))
+        rows[row : row + 1] = [event.at]
         panels[0].annotate(
             str(number),
             (event.at, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(0, -9 if number % 2 else -19),
+            xytext=(0, -6 - 11 * row),
             textcoords="offset points",
             ha="center",
             fontsize=7.5,

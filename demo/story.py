@@ -6,7 +6,7 @@ import select
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core_agent.contract.messages import FactsReport
@@ -45,7 +45,7 @@ def tell(house: House, screen: Screen, *, pause: Callable[[], None] | None) -> R
             pause()
         fall = _fall(house, screen, recorder)
         _home(house, screen, recorder, fall)
-        _reckon(house, screen, recorder)
+        _reckon(house, screen)
     stages = Stages.of(house.settings.burst, recorder, house.users.readings, since=climb)
     climbing = (event for event in stages.events if event.at < fall)
     events = (*climbing, Event(at=fall, text="load falls to 0.5 ×"), *_homecoming(house, recorder, fall))
@@ -165,7 +165,7 @@ def _home(house: House, screen: Screen, recorder: Recorder, fall: float) -> None
     facts, group, running = house.core.ask_facts(), house.group(), house.instances.running
     gone = [name for name, seen in recorder.marks.items() if {"core gone", "AWS gone"} <= seen.keys()]
     screen.claim(
-        f"the group is back at its minimum, {group.minimum}; each node was drained before it went",
+        f"the group is back at its minimum, {group.minimum}; who left is gone from the core and from AWS",
         holds=len(facts.nodes) == len(running) == group.minimum and len(gone) == len(recorder.marks) - group.minimum,
         found=f"{len(gone)} of {len(recorder.marks)} gone; machines: {len(running)}; {time.monotonic() - fall:.0f} s",
     )
@@ -179,14 +179,14 @@ def _home(house: House, screen: Screen, recorder: Recorder, fall: float) -> None
     screen.claim("AWS got at most 0.5 % of the requests on the way", holds=share <= 0.005, found=f"{share:.2%}")
 
 
-def _reckon(house: House, screen: Screen, recorder: Recorder) -> None:
+def _reckon(house: House, screen: Screen) -> None:
     screen.chapter("The reckoning")
     total = house.users.finish()
     rows = [
-        (name, str(count), f"{count / total.ok:.1%}", *_lifetime(recorder.marks.get(name, {})))
+        (name, str(count), f"{count / total.ok:.1%}")
         for name, count in sorted(total.servers.items(), key=lambda item: -item[1])
     ]
-    screen.table(("server", "requests", "share", "join, s", "leave, s"), rows)
+    screen.table(("server", "requests", "share"), rows)
     screen.say("why the group changed, in AWS's words:")
     for cause in house.scaling_causes():
         screen.say(f"- {cause}")
@@ -262,17 +262,6 @@ def _edge_share(house: House, readings: Sequence[Reading]) -> float:
     shares = _shares(readings)
     edge = sum(count for name, count in shares.items() if name not in _home_servers(house))
     return edge / max(1, sum(shares.values()))
-
-
-def _lifetime(seen: Mapping[str, float]) -> tuple[str, str]:
-    """How long a node took from ordered to in service, and from leaving to gone; empty where not seen."""
-    first, service = min(seen.values(), default=0.0), seen.get("InService")
-    leaving = min((at for stage, at in seen.items() if stage.startswith("Terminating")), default=None)
-    gone = seen.get("AWS gone")
-    return (
-        "" if service is None else f"{service - first:.1f}",
-        "" if leaving is None or gone is None else f"{gone - leaving:.1f}",
-    )
 
 
 def _shares(readings: Sequence[Reading]) -> dict[str, int]:
