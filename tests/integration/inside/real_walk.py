@@ -85,6 +85,7 @@ class RealWalk:
         host_key = self.core.boot()
         text = (_REPOSITORY / "drawbridge.toml").read_text().replace("203.0.113.10", "192.0.2.1")
         text = re.sub("ssh_host_key = .*", f'ssh_host_key = "{host_key}"', text)
+        text = text.replace("[burst]\n", "[burst]\nramp_s = 1\n")  # every step waits for the full weight
         self.settings = settings.parse(text, source="the walk's")
         self.core.install(agent=agent, config=text, authorized_key=identity.with_suffix(".pub").read_text().strip())
         self.core.start(self.settings.core.servers, service_ms=5)
