@@ -154,12 +154,6 @@ class House:
 
     # --- what the story looks at ------------------------------------------------------------------------------------
 
-    def set_minimum(self, capacity: int) -> None:
-        """Let the group have ``capacity`` instances at least, by AWS's API; load moves it above that."""
-        self.aws.place.client("autoscaling").update_auto_scaling_group(
-            AutoScalingGroupName=self.settings.group_name, MinSize=capacity
-        )
-
     def group(self) -> Group:
         """Return the group as AWS describes it."""
         (group,) = self.aws.place.client("autoscaling").describe_auto_scaling_groups(

@@ -68,7 +68,7 @@ def draw(record: Record) -> str:
             place = 0.075 + 0.46 * column, 0.012 + _LINE * (rows - 1 - row)
             figure.text(*place, f"{index + 1:2d}   {event.at:.0f} s   {event.text}", color=_INK)
         output = io.StringIO()
-        figure.savefig(output, format="svg", facecolor=_GROUND, metadata={"Date": None, "Creator": None})
+        figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
     return output.getvalue()
 
 
