@@ -143,11 +143,12 @@ def _fall(house: House, screen: Screen, recorder: Recorder) -> float:
     house.users.volley(VOLLEY)
     readings = _seconds(house, 2)
     overflow = sum(count for name, count in _shares(readings).items() if name not in _home_servers(house))
-    slowest = max(reading.latency_ms["max"] or 0.0 for reading in readings)
+    # Not the slowest: a machine that stalls makes one of them late, and says nothing of a queue.
+    p95 = max(reading.latency_ms["p95"] or 0.0 for reading in readings)
     screen.claim(
         f"what finds the core full goes to a node at once: {VOLLEY} more requests in one instant",
-        holds=overflow >= VOLLEY - SLOTS and slowest < 2 * SERVICE_MS,
-        found=f"{overflow} overflowed, and the slowest answer took {slowest:.0f} ms (service: {SERVICE_MS} ms)",
+        holds=overflow >= VOLLEY - SLOTS and p95 < 2 * SERVICE_MS,
+        found=f"{overflow} overflowed; 95 % of that second's answers took at most {p95:.0f} ms",
     )
     return fall
 
