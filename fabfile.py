@@ -160,7 +160,7 @@ def _number(typed: str) -> int | str:
 def burst(c: Context, level: str, reason: str, core: str = "100", dry_run: bool = False) -> None:
     """Use this much of the edge, until an alarm or a person says otherwise: fab burst 50 'Black Friday'."""
     with _plainly(), _client(c, configuration.load()) as client:
-        typed = {"level_percent": _number(level), "reason": reason, "core_percent": _number(core)}
+        typed = {"level_percent": _number(level), "reason": reason, "core_percent": _number(core), "by_hand": True}
         command = build(SetBurst, typed, "burst")
         if _dry(c, asked=dry_run):
             print(changes.of_burst(command, client.request(ReadFacts())))

@@ -69,8 +69,9 @@ class Agent:
         )
         self._telemetry = Telemetry(
             core=self._core_servers,
-            node_slots=settings.burst.maxconn,
+            node_slots=self._desired.node_slots,
             queue_timeout_s=settings.frontend.queue_s,
+            low_percent=settings.burst.saturation_low_percent,
         )
         self._reporter = Reporter(settings, state, self._limits, self._telemetry, clock)
 
@@ -189,7 +190,10 @@ class Agent:
                 return fleet.hold(nodes, command.instance, command.hold, now=now)
             case SetBurst():
                 level = Burst(
-                    level_percent=command.level_percent, reason=command.reason, core_percent=command.core_percent
+                    level_percent=command.level_percent,
+                    reason=command.reason,
+                    core_percent=command.core_percent,
+                    by_hand=command.by_hand,
                 )
                 return Changes(burst=level if level != self._state.burst else None)
             case SetCapacity():
@@ -240,7 +244,7 @@ class Agent:
         if backend is None:
             return Scope()
         core = [server for name in self._core_servers if (server := backend.servers.get(name)) is not None]
-        scope = self._desired.leave_alone(nodes, alone=bool(core) and not any(server.up for server in core))
+        scope = self._desired.leave_alone(nodes, alone=bool(core) and not any(server.takes for server in core))
         if self._ramps:
             waiting = backend.queue + sum(server.queue for server in core)
             scope |= self._desired.ramp(self._ramps.percents(self._clock(), waiting), nodes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -123,6 +122,11 @@ class Desired:
             self._put(node)
 
     @property
+    def node_slots(self) -> int:
+        """How many requests at a time a node works on at level 100 %."""
+        return self._measure(100)[1]
+
+    @property
     def closed(self) -> bool:
         """Whether the edge takes nothing while a core server is up."""
         return self.burst.level_percent == 0
@@ -230,16 +234,17 @@ class Desired:
     def _measure(self, level_percent: int) -> tuple[int, int]:
         """A node's weight and slots at this level."""
         base, share = self._settings.burst, level_percent * self._settings.edge.region_factor_percent / 10_000
-        return min(256, max(1, round(base.weight * share))), max(1, round(base.maxconn * share))
+        return max(1, round(base.weight * share)), max(1, round(base.maxconn * share))
 
     def _core(self) -> dict[str, CoreSlots]:
         """The core's own servers: what HAProxy calls maxconn is their capacity, and a share of it may be kept free."""
-        share, core = self.burst.core_percent / 100, {}
+        share, core = self.burst.core_percent, {}
         for server in self._settings.core.servers:
             told = self._capacity.get(ServerName(server.name))
             slots = told.slots if told is not None else server.maxconn
+            taken_first = -(-slots * share // 100)  # rounded up, in whole numbers: 7 % of 100 slots are 7
             core[str(server.name)] = CoreSlots(
-                slots=slots, reserve=slots - math.ceil(slots * share), reason=told.reason if told is not None else None
+                slots=slots, reserve=slots - taken_first, reason=told.reason if told is not None else None
             )
         return core
 

@@ -139,7 +139,12 @@ class Reporter:
 
     def _burst_report(self) -> BurstReport:
         burst = self._state.burst
-        return BurstReport(level_percent=burst.level_percent, core_percent=burst.core_percent, reason=burst.reason)
+        return BurstReport(
+            level_percent=burst.level_percent,
+            core_percent=burst.core_percent,
+            by_hand=burst.by_hand,
+            reason=burst.reason,
+        )
 
     def _load_report(self, facts: Facts) -> LoadReport:
         backend = facts.backend
@@ -160,6 +165,7 @@ class Reporter:
         return CoreServerReport(
             name=server.name,
             up=server.up,
+            takes=server.takes,
             busy=server.busy,
             slots=server.maxconn,
             queue=server.queue,

@@ -43,6 +43,7 @@ class Burst:
     level_percent: int
     reason: Reason
     core_percent: int = 100
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

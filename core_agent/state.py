@@ -29,10 +29,12 @@ CREATE TABLE burst (one INTEGER PRIMARY KEY CHECK (one = 1), level_percent INTEG
     STRICT;
 """
 # From the version before: what it did not know has the value that it acted by.
-_UPGRADE = """
-ALTER TABLE burst ADD COLUMN core_percent INTEGER NOT NULL DEFAULT 100;
-CREATE TABLE capacity (server TEXT PRIMARY KEY, slots INTEGER NOT NULL, reason TEXT NOT NULL) STRICT, WITHOUT ROWID;
-"""
+_UPGRADE = (
+    "ALTER TABLE burst ADD COLUMN core_percent INTEGER NOT NULL DEFAULT 100",
+    "ALTER TABLE burst ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0",
+    "CREATE TABLE capacity (server TEXT PRIMARY KEY, slots INTEGER NOT NULL, reason TEXT NOT NULL) STRICT",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 _UPDATE = """
 UPDATE nodes SET grp = ?, lifecycle = ?, since = ?, phase = ?, hold = ?, wants_ready = ?, removing = ?
     WHERE instance = ?
@@ -40,7 +42,11 @@ UPDATE nodes SET grp = ?, lifecycle = ?, since = ?, phase = ?, hold = ?, wants_r
 
 
 class State:
-    """The open records. ``nodes``, ``generations`` and ``burst`` are read by everybody, written by ``record`` alone."""
+    """The open records. ``nodes``, ``generations``, ``burst`` and ``capacity`` are written by ``record`` alone.
+
+    Records of the version before are read as they are, and become this version's with the first thing that is recorded:
+    whoever only looks leaves them to the agent that runs on them.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -48,7 +54,8 @@ class State:
         self._opened = _identity(path)
         self._changed: set[InstanceId] = set()
         self._renewed: set[InstanceId] = set()
-        self._others = False  # whether a generation or the level was recorded in this transaction
+        self._others = False  # whether a generation, the level or slots were recorded in this transaction
+        self._version = SCHEMA_VERSION
         self.nodes = Roll()
         self.generations: dict[GroupName, int] = {}
         self.burst = Burst(level_percent=0, reason=Reason("unset"))
@@ -62,8 +69,8 @@ class State:
         try:
             with contextlib.closing(_connect(path, "rwc")) as connection:
                 _configure(connection)
-                connection.executescript(f"BEGIN; {_SCHEMA} {_UPGRADE} PRAGMA user_version = {SCHEMA_VERSION};")
-                connection.execute("INSERT INTO burst VALUES (1, ?, ?, ?)", _burst_row(burst))
+                connection.executescript(f"BEGIN; {_SCHEMA} {';'.join(_UPGRADE)};")
+                connection.execute("INSERT INTO burst VALUES (1, ?, ?, ?, ?)", _burst_row(burst))
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise RecordFailed(f"creating {path}: {error}") from None
@@ -81,14 +88,11 @@ class State:
         try:
             # By a connection that writes nothing: another one would take a log away that it cannot read.
             with contextlib.closing(_connect(path, "ro")) as reading:
-                version = _examine(reading, path)
+                _examine(reading, path)
                 state = cls(reading, path)
-                if version == SCHEMA_VERSION:
-                    state._load()
+                state._load()
             connection = _connect(path, "rw")
             _configure(connection)
-            if version < SCHEMA_VERSION:
-                connection.executescript(f"BEGIN; {_UPGRADE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
             state = cls(connection, path)
             state._load()
         except sqlite3.Error as error:
@@ -102,15 +106,22 @@ class State:
         rows = execute(
             "SELECT instance, grp, lifecycle, since, phase, hold, address, public_key, wants_ready, removing FROM nodes"
         )
-        levels = execute("SELECT level_percent, reason, core_percent FROM burst").fetchall()
-        capacities = execute("SELECT server, slots, reason FROM capacity")
+        (self._version,) = execute("PRAGMA user_version").fetchone()
+        if self._version == SCHEMA_VERSION:
+            levels = execute("SELECT level_percent, reason, core_percent, by_hand FROM burst").fetchall()
+            capacities = execute("SELECT server, slots, reason FROM capacity").fetchall()
+        else:
+            levels, capacities = execute("SELECT level_percent, reason, 100, 0 FROM burst").fetchall(), []
         if len(levels) != 1:
             raise RecordsLost(f"opening {self._path}: the records are damaged: wanted one level, found {len(levels)}")
         try:
             self.nodes = Roll(_node(row) for row in rows)
             groups = execute("SELECT name, generation FROM groups")
             self.generations = {GroupName(name): generation for name, generation in groups}
-            self.burst = Burst(level_percent=levels[0][0], reason=Reason(levels[0][1]), core_percent=levels[0][2])
+            level_percent, reason, core_percent, by_hand = levels[0]
+            self.burst = Burst(
+                level_percent=level_percent, reason=Reason(reason), core_percent=core_percent, by_hand=bool(by_hand)
+            )
             self.capacity = {
                 ServerName(name): Capacity(slots=slots, reason=Reason(reason)) for name, slots, reason in capacities
             }
@@ -175,17 +186,21 @@ class State:
         """Write what has been recorded since the transaction began, with few statements however much it is."""
         execute, many = self._connection.execute, self._connection.executemany
         execute("BEGIN IMMEDIATE")
+        if self._version < SCHEMA_VERSION:
+            for statement in _UPGRADE:
+                execute(statement)
         # Only what has another key or address touches the table's indices, which cost most of a write.
         many("DELETE FROM nodes WHERE instance = ?", [(instance,) for instance in self._renewed])
         many("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._rows(self._renewed))
         many(_UPDATE, [(*row[1:6], *row[8:], row[0]) for row in self._rows(self._changed - self._renewed)])
         if self._others:
             many("INSERT OR REPLACE INTO groups VALUES (?, ?)", list(self.generations.items()))
-            execute("INSERT OR REPLACE INTO burst VALUES (1, ?, ?, ?)", _burst_row(self.burst))
+            execute("INSERT OR REPLACE INTO burst VALUES (1, ?, ?, ?, ?)", _burst_row(self.burst))
             execute("DELETE FROM capacity")
             capacities = [(name, one.slots, one.reason) for name, one in self.capacity.items()]
             many("INSERT INTO capacity VALUES (?, ?, ?)", capacities)
         execute("COMMIT")
+        self._version = SCHEMA_VERSION
         self._changed, self._renewed, self._others = set(), set(), False
 
     def _rows(self, instances: Iterable[InstanceId]) -> list[tuple[object, ...]]:
@@ -213,8 +228,8 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _examine(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version; raise ``StateError`` for a newer agent's records, and ``RecordsLost`` for damaged ones."""
+def _examine(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``StateError`` for a newer agent's records, and ``RecordsLost`` for damaged ones."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     wanted = f"wanted records of version {SCHEMA_VERSION}, found {version}"
     if version > SCHEMA_VERSION:
@@ -224,7 +239,6 @@ def _examine(connection: sqlite3.Connection, path: Path) -> int:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise RecordsLost(f"opening {path}: the records are damaged: {verdict}")
-    return int(version)
 
 
 def _tells_of_damage(error: sqlite3.Error) -> bool:
@@ -237,7 +251,7 @@ def _tells_of_damage(error: sqlite3.Error) -> bool:
 
 
 def _burst_row(burst: Burst) -> tuple[object, ...]:
-    return burst.level_percent, burst.reason, burst.core_percent
+    return burst.level_percent, burst.reason, burst.core_percent, int(burst.by_hand)
 
 
 def _identity(path: Path) -> tuple[int, int]:

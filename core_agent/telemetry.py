@@ -97,12 +97,13 @@ class Telemetry:
     """Takes a sample at every full look and tells how a window went; the caller allows one thread at a time.
 
     ``core`` names the core's own servers. A node works on ``node_slots`` requests at a time at a burst level of 100 %.
-    HAProxy lets a request wait for ``queue_timeout_s``.
+    HAProxy lets a request wait for ``queue_timeout_s``. Up to ``low_percent`` slots are there to spare.
     """
 
-    def __init__(self, *, core: Collection[str], node_slots: int, queue_timeout_s: float) -> None:
+    def __init__(self, *, core: Collection[str], node_slots: int, queue_timeout_s: float, low_percent: int) -> None:
         self.core = frozenset(core)
         self._node_slots = node_slots
+        self._low_percent = low_percent
         self._queue_timeout_ms = queue_timeout_s * 1000
         self._counters: _Counters | None = None
         self._intervals: deque[_Interval] = deque()
@@ -188,16 +189,17 @@ class Telemetry:
 
     def _load(self, now: float, backend: BackendFacts, *, since: float, answers: Answers) -> LoadSample:
         servers = backend.servers.values()
-        core = [server for server in servers if server.name in self.core and server.up]
+        core = [server for server in servers if server.name in self.core and server.takes]
         edge = [server for server in servers if server.name not in self.core and _open(server)]
         core_queue = backend.queue + sum(server.queue for server in core)
         queue = backend.queue + sum(server.queue for server in servers)
         busy, slots = sum(server.busy for server in core), sum(server.maxconn for server in core)
         edge_busy, edge_slots = sum(server.busy for server in edge), len(edge) * self._node_slots
+        total = _percent(busy + edge_busy + queue, slots + edge_slots)
         return LoadSample(
             at_ms=round(now * 1000),
             core_percent=_percent(busy + core_queue, slots),
-            total_percent=_percent(busy + edge_busy + queue, slots + edge_slots),
+            total_percent=total if core or total > self._low_percent else None,
             queue=queue,
             queue_ms=self._queue_ms(queue, now - since, answers),
         )

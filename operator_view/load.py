@@ -17,7 +17,7 @@ def load(report: TelemetryReport) -> str:
     rows = [
         ("window", f"{report.covered_s} s, {len(report.samples)} looks"),
         ("core", _levels([one.core_percent for one in report.samples], 100, "%")),
-        ("in all", _levels([one.total_percent for one in report.samples], 100, "%")),
+        ("in all", _levels([one.total_percent for one in report.samples if one.total_percent is not None], 100, "%")),
         ("queue", _levels([one.queue_ms for one in report.samples], 1, "ms")),
         ("at home", _side(report.core_side, answered, report.covered_s)),
         ("edge", _side(report.edge_side, answered, report.covered_s)),
@@ -31,6 +31,8 @@ def load(report: TelemetryReport) -> str:
 
 def _levels(values: Sequence[int], full: int, unit: str) -> str:
     """The values from the oldest to the newest, and their mean and most; ``full`` is a full block at least."""
+    if not values:
+        return "not told: no core server takes requests, and the edge has room"
     top = max(full, *values)
     blocks = "".join(_BLOCKS[min(7, 8 * value // top)] for value in values[-_WIDTH:])
     return f"{blocks}  mean {sum(values) / len(values):.0f} {unit}, most {max(values)} {unit}"

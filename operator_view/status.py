@@ -26,12 +26,12 @@ def status(facts: FactsReport, *, where: str, own: GroupName, now_ms: int) -> st
 def burst(report: BurstReport) -> str:
     """Return how much of the edge is in use, from which share of the core's slots on, and why."""
     early = f", from {report.core_percent} % of the core's slots on" if report.core_percent < 100 else ""
-    return f"{report.level_percent} % of the edge{early}: {report.reason}"
+    return f"{report.level_percent} % of the edge{early}{', by hand' if report.by_hand else ''}: {report.reason}"
 
 
 def server(report: CoreServerReport) -> str:
     """Return how one of the core's own servers does; a second line is a suggestion."""
-    state = "up" if report.up else "DOWN"
+    state = "up" if report.takes else "up, takes NOTHING (weight 0)" if report.up else "DOWN"
     told = "" if report.slots == report.configured else f" (drawbridge.toml says {report.configured})"
     line = f"{state}, {report.busy} of {report.slots} slots busy{told}, {report.queue} queued"
     if report.suggestion is None:

@@ -133,11 +133,13 @@ class SetBurst:
 
     ``core_percent`` is the share of each core server's slots that requests take before they overflow to the edge: less
     than 100 ahead of a known peak, so that the edge is warm when it comes. It bounds nothing once the edge is full.
+    ``by_hand`` is a person's word, which stands until an alarm or a peak begins or ends, or a person says otherwise.
     """
 
     level_percent: Percent
     reason: Reason
     core_percent: Share = 100
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +213,14 @@ class Suggestion:
 class CoreServerReport:
     """One of the core's own servers: ``busy`` of ``slots`` in use, ``queue`` requests waiting for it.
 
+    It ``takes`` requests when it is up and no operator has set its weight to 0.
     ``slots`` is what HAProxy has now; ``configured`` is what ``drawbridge.toml`` says. ``suggestion`` is None while too
     little was seen to tell, or when the slots are right.
     """
 
     name: str
     up: bool
+    takes: bool
     busy: Count
     slots: Count
     queue: Count
@@ -239,6 +243,7 @@ class BurstReport:
 
     level_percent: Percent
     core_percent: Share
+    by_hand: bool
     reason: Reason
 
 
@@ -310,14 +315,15 @@ class LoadSample:
     """The load at one moment, ``at_ms`` Unix milliseconds by the core's clock.
 
     Saturation is busy and queued requests over slots, in percent: over 100 when a queue stands. ``core`` counts the
-    slots of the core's servers that are up, ``total`` those of the open nodes too, whatever the burst level; either is
-    100 when there are none. ``queue_ms`` is how long a request that comes now would wait, by Little's law; ``queue``
-    requests wait.
+    slots of the core's servers that take requests, ``total`` those of the open nodes too, whatever the burst level;
+    either is 100 when there are none. While none of the core's takes any, a low ``total`` is not told: what is idle
+    then is all that there is, and no reason to send a node home. ``queue_ms`` is how long a request that comes now
+    would wait, by Little's law; ``queue`` requests wait.
     """
 
     at_ms: Count
     core_percent: Count
-    total_percent: Count
+    total_percent: Count | None
     queue: Count
     queue_ms: Count
 

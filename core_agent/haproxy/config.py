@@ -26,7 +26,7 @@ _MOST_CONNECTIONS = 200_000
 
 _HEAD = """\
 {ours} from /etc/drawbridge/drawbridge.toml and its records; edits are overwritten.
-# burst level {level} %, core share {core_share} %: {reason}
+# burst level {level} %, core share {core_share} %{by_hand}: {reason}
 {told}# Frontends and backends of your own belong in {operator_cfg}: `agent.pyz operator-file FILE`.
 global
     log /dev/log local0
@@ -103,6 +103,7 @@ def head(settings: Settings, burst: Burst, core: Mapping[str, CoreSlots]) -> str
         operator_cfg=OPERATOR_CFG,
         level=burst.level_percent,
         core_share=burst.core_percent,
+        by_hand=", by hand" if burst.by_hand else "",
         reason=burst.reason,
         told="".join(f"# slots of {name} {one.slots}: {one.reason}\n" for name, one in core.items() if one.reason),
         connections=_connections(settings, slots),

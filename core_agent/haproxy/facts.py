@@ -50,6 +50,11 @@ class ServerFacts:
     failed: int = 0
 
     @property
+    def takes(self) -> bool:
+        """Whether it takes requests, as one of the core's own: up, and not drained by an operator, by weight 0."""
+        return self.up and self.weight > 0
+
+    @property
     def healthy(self) -> bool:
         """Whether the last health check was good; False before the first."""
         return self.check in ("L4OK", "L6OK", "L7OK", "L7OKC")

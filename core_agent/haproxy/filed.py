@@ -15,7 +15,7 @@ from core_agent.errors import StateError
 from core_agent.roll import Burst, Capacity
 
 # Agents before the core's share wrote none.
-_BURST = re.compile(r"# burst level (100|[1-9]?[0-9]) %(?:, core share (100|[1-9][0-9]?) %)?: (.+)")
+_BURST = re.compile(r"# burst level (100|[1-9]?[0-9]) %(?:, core share (100|[1-9][0-9]?) %(, by hand)?)?: (.+)")
 _SLOTS = re.compile(r"# slots of (\S+) ([1-9][0-9]{0,5}): (.+)")
 _SERVER = re.compile(r"    server (\S+) ([0-9.]+):[0-9]+ id [0-9]+ .*?( disabled)?")
 
@@ -37,7 +37,12 @@ def burst_in(text: str) -> Burst:
     if found is None:
         raise _misread(2, f"wanted `# burst level N %, core share N %: REASON`, found {shown(line)}")
     try:
-        return Burst(level_percent=int(found[1]), core_percent=int(found[2] or 100), reason=Reason(found[3]))
+        return Burst(
+            level_percent=int(found[1]),
+            core_percent=int(found[2] or 100),
+            by_hand=found[3] is not None,
+            reason=Reason(found[4]),
+        )
     except ValueError as error:
         raise _misread(2, error) from None
 

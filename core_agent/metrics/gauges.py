@@ -134,7 +134,11 @@ def _load(load: Load) -> Iterator[str]:
     yield from _gauge(
         "drawbridge_saturation_ratio",
         "Busy and queued requests over slots: of the core alone, and with all open nodes. Above 1 requests wait.",
-        (({"of": "core"}, sample.core_percent / 100), ({"of": "total"}, sample.total_percent / 100)),
+        (
+            ({"of": of}, percent / 100)
+            for of, percent in (("core", sample.core_percent), ("total", sample.total_percent))
+            if percent is not None
+        ),
     )
     yield from _single(
         "drawbridge_queue_wait_seconds",

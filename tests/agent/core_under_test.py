@@ -10,10 +10,12 @@ from core_agent.agent import Agent
 from core_agent.contract.messages import (
     ActivateNode,
     EnrollNode,
+    FactsReport,
     FleetReport,
     Hold,
     HoldNode,
     Lifecycle,
+    ReadFacts,
     Report,
     Seats,
     SetBurst,
@@ -101,6 +103,12 @@ class Core:
     def burst(self, level: int, *, core: int = 100) -> Report:
         """Set the level, and the core's share."""
         return self.agent.carry_out(SetBurst(level_percent=level, reason=Reason("test"), core_percent=core))
+
+    def facts(self) -> FactsReport:
+        """Ask for everything."""
+        report = self.agent.carry_out(ReadFacts())
+        assert isinstance(report, FactsReport)
+        return report
 
     def capacity(self, slots: int | None, server: str = "no-primary") -> Report:
         """Set a core server's slots as an operator does; None takes that back."""

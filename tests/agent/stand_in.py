@@ -52,7 +52,10 @@ class StandIn:
             case "wait":
                 assert self.go.wait(30)
         return BurstReport(
-            level_percent=command.level_percent, core_percent=command.core_percent, reason=command.reason
+            level_percent=command.level_percent,
+            core_percent=command.core_percent,
+            by_hand=command.by_hand,
+            reason=command.reason,
         )
 
 

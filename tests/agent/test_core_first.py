@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core_agent.contract.messages import CoreServerReport
+from core_agent.contract.messages import CoreServerReport, ReadTelemetry, TelemetryReport
 from core_agent.contract.names import InstanceId
 from core_agent.errors import RefusalKind, Refused
 from core_agent.ramp import Ramps
@@ -176,4 +176,42 @@ def test_one_core_server_that_is_up_is_a_core(tmp_path: Path) -> None:
     core.host.checked("no-second", "L4CON")
     core.agent.tick()
     assert "ready weight 28 maxconn 28" in core.host.text()
+    core.state.close()
+
+
+def test_a_core_server_that_an_operator_drained_is_no_core(core: Core) -> None:
+    """Weight 0 is how one is taken out: it is up and takes nothing, so the edge is alone."""
+    core.join(1)
+    core.burst(25)
+    core.host.servers["no-primary"].weight = 0
+    core.agent.tick()
+    assert "ready weight 28 maxconn 28" in core.host.text()
+    (server,) = core.facts().load.servers
+    assert (server.up, server.takes) == (True, False)
+    core.host.servers["no-primary"].weight = 1
+    core.agent.tick()
+    assert "ready weight 7 maxconn 7" in core.host.text()
+
+
+@pytest.mark.parametrize("percent", range(1, 101))
+def test_a_share_is_whole_slots_exactly(core: Core, percent: int) -> None:
+    """Of a hundred slots, no float makes one more of them."""
+    core.capacity(100)
+    core.burst(100, core=percent)
+    assert core.host.variables["reserve_1"] == 100 - percent
+
+
+def test_a_region_that_is_further_away_has_less(tmp_path: Path) -> None:
+    """Its factor scales what a node gets, and what telemetry counts it for."""
+    settings = at_once(load(Path("drawbridge.toml")))
+    far = replace(settings, edge=replace(settings.edge, region_factor_percent=50))
+    core = Core(far, tmp_path / "state.db")
+    core.join(1)
+    assert "ready weight 14 maxconn 14" in core.host.text()
+    core.host.busy("no-primary", 50)
+    core.host.busy("i-1", 14)
+    core.agent.tick()
+    report = core.agent.carry_out(ReadTelemetry(window_s=1))
+    assert isinstance(report, TelemetryReport)
+    assert [(one.core_percent, one.total_percent) for one in report.samples[-1:]] == [(100, 100)]
     core.state.close()

@@ -21,7 +21,7 @@ from core_agent.metrics import Metrics
 from tests.agent.core_under_test import START
 from tests.agent.exposition_text import parse
 
-REPORT = BurstReport(level_percent=1, core_percent=100, reason=Reason("test"))
+REPORT = BurstReport(level_percent=1, core_percent=100, by_hand=False, reason=Reason("test"))
 INSIDE, OUTSIDE = "127.9.0.2", "127.0.0.1"
 AT = IPv4Interface("127.9.0.1/24")
 

@@ -38,7 +38,7 @@ LOAD = (
 
 def look(core: Core, *, wireguard: bool = True, haproxy: bool = True) -> Snapshot:
     """Sum up what is on record and what the host shows; a side may be dead."""
-    telemetry = Telemetry(core={"no-primary"}, node_slots=28, queue_timeout_s=5)
+    telemetry = Telemetry(core={"no-primary"}, node_slots=28, queue_timeout_s=5, low_percent=30)
     backend = core.host.read_backend() if haproxy else None
     if backend is not None:
         telemetry.sample(core.now, backend)
@@ -368,7 +368,7 @@ def test_the_level_is_a_ratio(core: Core) -> None:
 
 def test_the_load_is_told_as_it_was_last_seen(core: Core) -> None:
     """Saturation of the core and of all, the wait, what each side answered and failed, and what was refused."""
-    telemetry = Telemetry(core={"no-primary"}, node_slots=50, queue_timeout_s=5)
+    telemetry = Telemetry(core={"no-primary"}, node_slots=50, queue_timeout_s=5, low_percent=30)
     metrics = Metrics(started_at=START)
     core.join(1)
     for number in range(2):
@@ -436,7 +436,7 @@ def test_writing_out_does_not_depend_on_the_fleet(core: Core) -> None:
         for n in numbers
     )
     peers: dict[str, PeerFacts] = {key(n): PeerFacts(allowed_ips=(), handshake_at=int(START)) for n in numbers}
-    telemetry = Telemetry(core={"no-primary"}, node_slots=28, queue_timeout_s=5)
+    telemetry = Telemetry(core={"no-primary"}, node_slots=28, queue_timeout_s=5, low_percent=30)
     telemetry.sample(core.now, core.host.read_backend())
     large = snapshot(
         nodes,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core_agent.contract.names import ServerName
 from core_agent.errors import RecordsLost, StateError
 from core_agent.state import State
 from tests.agent.core_under_test import Core
@@ -55,16 +56,44 @@ def test_records_of_the_agent_before_are_taken_over(core: Core) -> None:
     core.state.close()
     with contextlib.closing(sqlite3.connect(core.path)) as connection:
         connection.executescript(
-            "DROP TABLE capacity; ALTER TABLE burst DROP COLUMN core_percent; PRAGMA user_version = 1;"
+            "DROP TABLE capacity; ALTER TABLE burst DROP COLUMN core_percent; ALTER TABLE burst DROP COLUMN by_hand;"
+            "PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)"
         )
-    for _ in range(2):
-        core.state = State.open(core.path)
-        assert core.phases() == {"i-1": "active"}
-        assert (core.state.burst.level_percent, core.state.burst.core_percent, core.state.capacity) == (30, 100, {})
-        core.state.close()
+    before = core.path.read_bytes()
+    core.state = State.open(core.path)
+    assert core.phases() == {"i-1": "active"}
+    burst = core.state.burst
+    assert (burst.level_percent, burst.core_percent, burst.by_hand, core.state.capacity) == (30, 100, False, {})
+    core.state.close()
+    assert core.path.read_bytes() == before  # who only looks, as an installation does, leaves them to the former agent
     core.restart()
+    core.agent.tick()
+    assert core.path.read_bytes() == before
     core.capacity(60)
-    assert core.host.servers["no-primary"].maxconn == 60
+    core.restart()
+    assert core.phases() == {"i-1": "active"}
+    assert core.state.capacity[ServerName("no-primary")].slots == 60
+
+
+def test_a_takeover_that_the_disk_refuses_is_none(core: Core) -> None:
+    """Records of version 1 stay whole, and are taken over with the next thing that is recorded."""
+    core.join(1)
+    core.state.close()
+    with contextlib.closing(sqlite3.connect(core.path)) as connection:
+        connection.executescript(
+            "DROP TABLE capacity; ALTER TABLE burst DROP COLUMN core_percent; ALTER TABLE burst DROP COLUMN by_hand;"
+            "PRAGMA user_version = 1"
+        )
+    core.restart()
+    execute = core.state._connection.execute
+    execute("CREATE TRIGGER full BEFORE INSERT ON burst BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(StateError, match="disk full"):
+        core.capacity(60)
+    assert execute("PRAGMA user_version").fetchone() == (1,)
+    execute("DROP TRIGGER full")
+    core.capacity(70)
+    core.restart()
+    assert core.state.capacity[ServerName("no-primary")].slots == 70
 
 
 @pytest.mark.parametrize("damage", [b"not a database" * 400, b""])

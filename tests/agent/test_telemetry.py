@@ -22,7 +22,7 @@ def server(
     name: str, *, busy: int = 0, queue: int = 0, answered: int = 0, failed: int = 0, **more: object
 ) -> ServerFacts:
     """Return one open server with 10 slots of its own."""
-    facts: dict[str, object] = {"up": True, "mode": Mode.READY, "maxconn": 10} | more
+    facts: dict[str, object] = {"up": True, "mode": Mode.READY, "maxconn": 10, "weight": 1} | more
     return ServerFacts(
         name=name,
         id=1,
@@ -30,12 +30,11 @@ def server(
         port=80,
         checking=True,
         check="L7OK",
-        weight=1,
         busy=busy,
         queue=queue,
         answered=answered,
         failed=failed,
-        **facts,  # type: ignore[arg-type]  # the three above
+        **facts,  # type: ignore[arg-type]  # the four above
     )
 
 
@@ -48,7 +47,7 @@ def backend(*servers: ServerFacts, queue: int = 0, requests: int = 1000, failed:
 
 def telemetry() -> Telemetry:
     """Return one that has seen nothing yet."""
-    return Telemetry(core=CORE, node_slots=NODE_SLOTS, queue_timeout_s=5)
+    return Telemetry(core=CORE, node_slots=NODE_SLOTS, queue_timeout_s=5, low_percent=30)
 
 
 def after(*looks: BackendFacts, each_s: float = 2.0) -> Telemetry:
@@ -97,6 +96,15 @@ def test_saturation(look: BackendFacts, core_percent: int, total_percent: int) -
     latest = after(look).latest
     assert latest is not None
     assert (latest.core_percent, latest.total_percent) == (core_percent, total_percent)
+
+
+@pytest.mark.parametrize("gone", [{"up": False}, {"weight": 0}], ids=["down", "drained"])
+@pytest.mark.parametrize(("busy", "told"), [(0, None), (9, None), (10, 33), (30, 100)])
+def test_an_edge_that_is_alone_is_not_called_idle(gone: dict[str, object], busy: int, told: int | None) -> None:
+    """No core server takes requests: the core is full, and a low total would send home all that there is."""
+    seen = after(backend(server("core-a", **gone), server("core-b", **gone), server("i-1", busy=busy)))  # type: ignore[arg-type]  # as above
+    (sample,) = window(seen).samples
+    assert (sample.core_percent, sample.total_percent) == (100, told)
 
 
 def test_the_wait_is_the_queue_over_what_is_answered() -> None:

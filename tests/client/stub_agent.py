@@ -53,7 +53,7 @@ from core_agent.errors import RefusalKind
 
 GROUP = GroupName("eu-north-1/drawbridge-edge")
 LOAD = LoadReport(
-    servers=(CoreServerReport(name="no-primary", up=True, busy=12, slots=50, queue=3, configured=50),),
+    servers=(CoreServerReport(name="no-primary", up=True, takes=True, busy=12, slots=50, queue=3, configured=50),),
     queue=1,
     requests_total=123_456,
 )
@@ -120,7 +120,7 @@ def telemetry(burst: BurstReport, window_s: int) -> TelemetryReport:
     )
 
 
-_CALM: dict[str, Any] = {"level": 25, "core": 100, "reason": "calm", "holds": {}}
+_CALM: dict[str, Any] = {"level": 25, "core": 100, "by_hand": False, "reason": "calm", "holds": {}}
 
 
 def answer(command: Command, folder: Path) -> Outcome:  # noqa: C901, PLR0911  one answer per command
@@ -131,11 +131,18 @@ def answer(command: Command, folder: Path) -> Outcome:  # noqa: C901, PLR0911  o
     known = {node.instance: node for node in nodes}
     match command:
         case SetBurst():
-            kept |= {"level": command.level_percent, "core": command.core_percent, "reason": command.reason}
+            kept |= {
+                "level": command.level_percent,
+                "core": command.core_percent,
+                "by_hand": command.by_hand,
+                "reason": command.reason,
+            }
         case HoldNode() if command.instance in known:
             kept["holds"][command.instance] = command.hold
     memory.write_text(json.dumps(kept))
-    burst = BurstReport(level_percent=kept["level"], core_percent=kept["core"], reason=Reason(kept["reason"]))
+    burst = BurstReport(
+        level_percent=kept["level"], core_percent=kept["core"], by_hand=kept["by_hand"], reason=Reason(kept["reason"])
+    )
     match command:
         case ReadFacts():
             return facts(burst, nodes)

@@ -202,7 +202,7 @@ def test_what_is_read_can_be_had_as_json(fab: Fab) -> None:
     facts = json.loads(fab("status", "--json").stdout)
     assert (facts["core"], facts["burst"], facts["pending_steps"]) == (
         "oslo-1",
-        {"level_percent": 25, "core_percent": 100, "reason": "calm"},
+        {"level_percent": 25, "core_percent": 100, "by_hand": False, "reason": "calm"},
         2,
     )
     assert json.loads(fab("nodes", "--json").stdout) == facts["nodes"]
@@ -225,15 +225,15 @@ def test_every_task_and_flag_is_explained(fab: Fab) -> None:
 @pytest.mark.parametrize("argv", [("50", "Black Friday"), ("--level", "50%", "--reason", "Black Friday")])
 def test_burst_sets_the_level(core: LoopbackCore, fab: Fab, argv: tuple[str, ...]) -> None:
     """Positional or named, one command is sent and the core's answer printed."""
-    assert fab("burst", *argv).stdout == "50 % of the edge: Black Friday\n"
-    assert sent(core) == [SetBurst(level_percent=50, reason=Reason("Black Friday"))]
+    assert fab("burst", *argv).stdout == "50 % of the edge, by hand: Black Friday\n"
+    assert sent(core) == [SetBurst(level_percent=50, reason=Reason("Black Friday"), by_hand=True)]
 
 
 def test_burst_lowers_the_cores_share(core: LoopbackCore, fab: Fab) -> None:
     """Ahead of a peak the edge is warmed up; the answer says from where on it is used."""
     done = fab("burst", "100", "Black Friday", "--core", "60")
-    assert done.stdout == "100 % of the edge, from 60 % of the core's slots on: Black Friday\n"
-    assert sent(core) == [SetBurst(level_percent=100, reason=Reason("Black Friday"), core_percent=60)]
+    assert done.stdout == "100 % of the edge, from 60 % of the core's slots on, by hand: Black Friday\n"
+    assert sent(core) == [SetBurst(level_percent=100, reason=Reason("Black Friday"), core_percent=60, by_hand=True)]
 
 
 @pytest.mark.parametrize(

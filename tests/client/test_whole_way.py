@@ -32,7 +32,7 @@ from tests.client.stub_agent import GROUP, facts, node
 
 PATIENCE_S = 60
 FLEET = facts(
-    BurstReport(level_percent=25, core_percent=100, reason=Reason("calm")),
+    BurstReport(level_percent=25, core_percent=100, by_hand=False, reason=Reason("calm")),
     tuple(node(f"i-{n:017x}", Phase.ACTIVE) for n in range(4_000)),
 )
 

@@ -134,7 +134,7 @@ def test_the_largest_fleet_fits() -> None:
         (request(body={"level_percent": 5}), "SetBurst.reason: missing"),
         (
             request(body={"level_percent": 5, "reason": "x", "root": 1}),
-            "SetBurst.root: unknown; wanted only core_percent",
+            "SetBurst.root: unknown; wanted only by_hand, core_percent",
         ),
         (
             request(body={"level_percent": True, "reason": "x"}),

@@ -55,7 +55,7 @@ def facts(*nodes: NodeReport, groups: tuple[GroupName, ...] = (OWN, OLD)) -> Fac
         addresses_free=1019,
         groups=tuple(GroupReport(group=group, generation=SEEN_MS) for group in groups),
         nodes=nodes,
-        burst=BurstReport(level_percent=25, core_percent=100, reason=Reason("calm")),
+        burst=BurstReport(level_percent=25, core_percent=100, by_hand=False, reason=Reason("calm")),
         load=LOAD,
         pending_steps=0,
     )
