@@ -127,6 +127,11 @@ class Desired:
         return self._measure(100)[1]
 
     @property
+    def overridden(self) -> dict[str, int]:
+        """The slots that an operator set, by core server: of those too that the settings no longer have."""
+        return {str(name): told.slots for name, told in self._capacity.items()}
+
+    @property
     def closed(self) -> bool:
         """Whether the edge takes nothing while a core server is up."""
         return self.burst.level_percent == 0

@@ -2,10 +2,10 @@
 
 One document per request and per reply::
 
-    {"version": 2, "id": "…", "command": "EnrollNode", "body": {…}}
-    {"version": 2, "id": "…", "report": "TunnelReport", "body": {…}}
-    {"version": 2, "id": "…", "refused": {"kind": "not_seated", "message": "…"}}
-    {"version": 2, "id": "…", "failed": {"message": "…", "retryable": true}}
+    {"version": 3, "id": "…", "command": "EnrollNode", "body": {…}}
+    {"version": 3, "id": "…", "report": "TunnelReport", "body": {…}}
+    {"version": 3, "id": "…", "refused": {"kind": "not_seated", "message": "…"}}
+    {"version": 3, "id": "…", "failed": {"message": "…", "retryable": true}}
 
 Rule 1: what is not asked for is refused: unknown fields, other types (``true`` is no integer), NaN, doubled keys.
 Rule 2: every refusal is a ``ContractError`` naming the field, what was wanted and what was found.

@@ -36,5 +36,12 @@ def write(loaded: Settings) -> None:
     if former and not former.startswith(config.OURS):
         print(f"  keeping the former file as {ownership.keep(paths.HAPROXY_CFG)}")
     wanted = records.desired(loaded)
+    for name, slots in wanted.overridden.items():
+        if name in wanted.core:
+            print(
+                f"  {name} keeps the {slots} slots that an operator set: `fab capacity {name} configured WHY` ends that"
+            )
+        else:
+            print(f"  {name} would have the {slots} slots that an operator set, if it came back to the settings")
     Host(loaded, haproxy_cfg=paths.HAPROXY_CFG).write_servers(wanted.servers, wanted.burst, wanted.core)
     ownership.give(paths.HAPROXY_CFG, 0o644)

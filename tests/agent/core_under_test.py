@@ -100,9 +100,11 @@ class Core:
         """Speak as the operator."""
         return self.agent.carry_out(HoldNode(instance=InstanceId(instance), hold=Hold(hold), reason=Reason("test")))
 
-    def burst(self, level: int, *, core: int = 100) -> Report:
+    def burst(self, level: int, *, core: int = 100, by_hand: bool = False) -> Report:
         """Set the level, and the core's share."""
-        return self.agent.carry_out(SetBurst(level_percent=level, reason=Reason("test"), core_percent=core))
+        return self.agent.carry_out(
+            SetBurst(level_percent=level, reason=Reason("test"), core_percent=core, by_hand=by_hand)
+        )
 
     def facts(self) -> FactsReport:
         """Ask for everything."""

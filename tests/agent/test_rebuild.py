@@ -154,7 +154,7 @@ def test_an_older_look_is_answered_and_not_applied(core: Core) -> None:
 def test_levels_shares_and_slots_are_found_again(core: Core) -> None:
     """All that an operator or an alarm said of the core is in its file, the reasons too."""
     core.join(1)
-    core.burst(25, core=60)
+    core.burst(25, core=60, by_hand=True)
     core.capacity(80)
     before = (core.state.burst, core.state.capacity, core.host.variables, core.host.text())
     start_again(core)
