@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from core_agent import paths
+from core_agent.contract.names import Reason, ServerName
 from core_agent.errors import CommandFailed, StateError
 from core_agent.haproxy import config
 from core_agent.install import InstallError, ground, services
 from core_agent.recovery import open_or_rebuild
+from core_agent.roll import Capacity, Changes
 from core_agent.state import State
 from tests.agent.written_files import two_nodes
 from tests.installer.conftest import AGENT, KEY, Machine
@@ -295,3 +297,18 @@ def test_somebody_else_than_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(InstallError, match="wanted root, found another user; use sudo"):
         ground.check_machine()
+
+
+def test_slots_that_an_operator_set_outlive_the_settings(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """An installation with another maxconn tells of them, and of those whose server the settings no longer have."""
+    machine.install()
+    state = State.open(paths.STATE)
+    for name, slots in (("no-primary", 60), ("no-former", 70)):
+        told = Capacity(slots=slots, reason=Reason("measured"))
+        state.commit(Changes(capacity=(ServerName(name), told)))
+    state.close()
+    machine.install(machine.text(maxconn="maxconn = 37"))
+    said = capsys.readouterr().out
+    assert "no-primary keeps the 60 slots that an operator set: `fab capacity no-primary configured WHY` ends" in said
+    assert "no-former would have the 70 slots" in said
+    assert " weight 1 maxconn 60 " in paths.HAPROXY_CFG.read_text()
