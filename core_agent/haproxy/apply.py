@@ -28,6 +28,8 @@ from settings.tables import Frontend
 _EXPERIMENTAL = "experimental-mode on"  # of this one session
 # A server whose idle connections are still being closed: the step stays in the next plan.
 _NOT_YET = "Server still has connections attached to it, cannot remove it."
+# By a request, just then. The entry stays, and does no harm: a server of that name that is opened again has it changed.
+_LOOKED_AT = "Entry currently in use, cannot remove"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +70,12 @@ def carry_out(
     """
     lines = [line(step, backend=backend, port=port, send_proxy=users.send_proxy) for step in steps]
     first = [_EXPERIMENTAL] if any(isinstance(step, SetVariable) for step in steps) else []
+    last: list[str] = []
     if users.sticky_cookie is not None:
         first += [_stickiness(step) for step in steps if isinstance(step, SetMode)]
+        last = [f"clear table {core_first.LEAVING} key {step.name}" for step in steps if isinstance(step, DeleteServer)]
     with RuntimeSession(path) as session:
-        answers = session.run([*first, *lines, *facts.partial(backend, frontend, watch)])
+        answers = session.run([*first, *lines, *last, *facts.partial(backend, frontend, watch)])
     for sent, answer in zip(first, answers, strict=False):
         if answer:
             raise RuntimeApiError(f"changing backend {backend}", sent, answer)
@@ -82,13 +86,17 @@ def carry_out(
             done.append(step)
         elif not (isinstance(step, DeleteServer) and answer == _NOT_YET):
             raise RuntimeApiError(f"changing backend {backend}", sent, answer)
-    return Answers(done=tuple(done), reading=facts.parse_part(answers[len(lines) :]))
+    answers = answers[len(lines) :]
+    for sent, answer in zip(last, answers, strict=False):
+        if answer not in ("", _LOOKED_AT):
+            raise RuntimeApiError(f"changing backend {backend}", sent, answer)
+    return Answers(done=tuple(done), reading=facts.parse_part(answers[len(last) :]))
 
 
 def _stickiness(step: SetMode) -> str:
     """Return the command that lets users stick to the server, or move on: a drained one keeps its users else."""
-    change = "clear" if step.mode is Mode.READY else "set"
-    return f"{change} table {core_first.LEAVING} key {step.name}"
+    leaves = int(step.mode is not Mode.READY)
+    return f"set table {core_first.LEAVING} key {step.name} data.gpt0 {leaves}"
 
 
 def line(step: Step, *, backend: str, port: int, send_proxy: bool = False) -> str:

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from core_agent.haproxy import variables
 from settings.tables import CoreServer, Frontend
 
-# The servers that are about to leave: whoever stuck to one of them is served elsewhere. The agent adds to it.
+# The servers that are about to leave have a tag of 1 here: whoever stuck to one of them is served elsewhere. The agent
+# writes it. A tag, because an entry that a request looks at just then cannot be removed, but can always be changed.
 LEAVING = "drawbridge_leaving"
+
+_CLOSED = f"{{ var(proc.{variables.EDGE_CLOSED}) -m int 1 }}"
 
 
 def rules(servers: Sequence[CoreServer]) -> Iterator[str]:
@@ -26,7 +29,7 @@ def rules(servers: Sequence[CoreServer]) -> Iterator[str]:
     yield "# The core first: a server of its own that has a free slot, above those that a known peak keeps in reserve."
     yield from _share(servers, free)
     yield "# At burst level 0 requests wait at home, as long as a server there is up."
-    yield from _share(servers, [f"{{ var(proc.{variables.EDGE_CLOSED}) -m int 1 }}"] * len(servers))
+    yield from _share(servers, [_CLOSED] * len(servers))
 
 
 def _share(servers: Sequence[CoreServer], conditions: Sequence[str]) -> Iterator[str]:
@@ -53,7 +56,8 @@ def sticky_section(frontend: Frontend) -> Iterator[str]:
     if frontend.sticky_cookie is not None:
         yield f"backend {LEAVING}"
         yield "    # The burst servers that are being drained, by name: their users move on. No request comes here."
-        yield "    stick-table type string len 64 size 10k expire 2h"
+        yield "    # An entry lasts as long as the drain may, so none expires."
+        yield "    stick-table type string len 64 size 10k store gpt0"
         yield ""
 
 
@@ -65,10 +69,14 @@ def sticky_rules(frontend: Frontend, servers: Sequence[CoreServer]) -> Iterator[
     nobody_waits = "{ var(txn.at),srv_queue eq 0 }"
     yield "# A user stays at the server that his cookie names while it is up, not leaving, and nobody waits for it."
     yield f"http-request set-var(txn.at) req.cook({name})"
+    edge = "{ var(txn.at) -m beg i- }"
+    yield "# But at burst level 0 a user of the edge comes home, as long as a server there is up."
+    for server in servers:
+        yield f"http-request unset-var(txn.at) if {edge} {_CLOSED} {_willing(server)}"
     for server in servers:
         yield f"use-server {server.name} if {{ var(txn.at) -m str {server.name} }} {_willing(server)} {nobody_waits}"
-    staying = f"!{{ var(txn.at),in_table({LEAVING}) }}"
-    yield f"use-server %[var(txn.at)] if {{ var(txn.at) -m beg i- }} {staying} {nobody_waits}"
+    staying = f"{{ var(txn.at),table_gpt0({LEAVING}) eq 0 }}"
+    yield f"use-server %[var(txn.at)] if {edge} {staying} {nobody_waits}"
     secure = "; Secure" if frontend.tls_bind is not None and frontend.redirect_to_tls else ""
     moved = "!{ srv_name,strcmp(txn.at) eq 0 }"
     yield f'http-response add-header Set-Cookie "{name}=%[srv_name]; Path=/; HttpOnly; SameSite=Lax{secure}" if {moved}'

@@ -17,6 +17,9 @@ _CIPHERS = ":".join(
 )
 _SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
+# HAProxy has the names in lower case. Letters, digits and hyphens are what every application keeps apart.
+_MISSPELT = "^x([^-a-z0-9](forwarded|real[^a-z0-9]ip)|-(forwarded.*|real)[^-a-z0-9])"
+
 # Set in the environment, it makes HAProxy judge the file without the certificate, whose key the agent may not read.
 WITHOUT_CERTIFICATE = "DRAWBRIDGE_WITHOUT_CERTIFICATE"
 
@@ -58,7 +61,9 @@ def _sender(frontend: Frontend) -> Iterator[str]:
     yield "# Anybody can write these headers, so what a stranger says in them is not passed on."
     yield f"http-request del-header Forwarded{strangers}"
     yield f"http-request del-header X-Real-IP{strangers}"
-    yield f"http-request del-header X-Forwarded- -m beg{strangers}"
+    yield f"http-request del-header X-Forwarded -m beg{strangers}"
+    yield "# CGI's names make X_Forwarded_For, or X.Real.IP, the same variable. No proxy writes them so: nobody may."
+    yield f"http-request del-header {_MISSPELT} -m reg"
     told = " !{ req.hdr(X-Forwarded-Proto) -m found }"
     yield f"http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}{told}"
     yield f"http-request set-header X-Forwarded-Proto http if{told}"

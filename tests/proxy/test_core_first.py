@@ -90,6 +90,20 @@ def test_a_reserve_makes_requests_overflow_earlier(site: MakeSite) -> None:
     release(applications)
 
 
+def test_nobody_is_sent_to_a_core_server_that_somebody_waits_for(site: MakeSite) -> None:
+    """Though a slot counts as free, which a reserve below zero stands in for: it belongs to the one in line (0018)."""
+    proxy, applications = site(1, nodes=1)
+    proxy.start([node(2)], level=0)
+    close(applications)
+    fill(proxy, applications, 2)
+    assert (applications["c1"].busy, proxy.queue()) == (1, 1)
+    proxy.steer("reserve_1", -1)
+    proxy.steer("edge_closed", 0)
+    fill(proxy, applications, 1)
+    assert (applications["i-2"].busy, proxy.queue()) == (1, 1)
+    release(applications)
+
+
 def test_at_level_zero_requests_wait_at_home(site: MakeSite) -> None:
     """The edge is open and idle, the core is full: the request waits and the core answers it."""
     proxy, applications = site(1, 1, nodes=1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
+import pytest
+
 from core_agent.desired import Mode
-from core_agent.haproxy.plan import AddServer, SetMode, StartChecks
+from core_agent.haproxy.plan import AddServer, DeleteServer, SetMode, StartChecks
 from tests.proxy.application import Application
 from tests.proxy.conftest import MakeSite
-from tests.proxy.proxy_under_test import Proxy, node, until
+from tests.proxy.proxy_under_test import Answer, Proxy, node, until
 from tests.proxy.test_core_first import fill, release
 
 _FORGED = {
@@ -21,10 +24,10 @@ _FORGED = {
 
 
 def told(application: Application) -> dict[str, list[str]]:
-    """Return what the last request's headers said of its sender."""
+    """Return what the last request's headers said of its sender, to an application that goes by CGI's names."""
     found: dict[str, list[str]] = {}
     for name, value in application.headers[-1]:
-        if name.startswith(("x-forwarded", "forwarded", "x-real")):
+        if re.sub("[^a-z0-9]", "-", name).startswith(("x-forwarded", "forwarded", "x-real")):
             found.setdefault(name, []).append(value)
     return found
 
@@ -50,6 +53,47 @@ def test_what_a_stranger_says_of_himself_is_dropped(site: MakeSite) -> None:
     proxy, applications = site(5)
     proxy.start()
     proxy.get(headers=_FORGED)
+    assert told(applications["c1"]) == {"x-forwarded-for": ["127.0.0.1"], "x-forwarded-proto": ["http"]}
+
+
+# RFC 9110, 5.6.2: what a name may consist of besides letters and digits.
+_MARKS = "!#$%&'*+-.^_`|~"
+_MISSPELT = [
+    spelling
+    for mark in _MARKS
+    for spelling in (
+        f"X{mark}Forwarded{mark}For",
+        f"x{mark}forwarded-for",
+        f"X-FORWARDED{mark}FOR",
+        f"X{mark}Real{mark}IP",
+        f"X{mark}real-ip",
+        f"X-Real{mark}IP",
+        f"X{mark}Forwarded",
+        f"X-Forwarded-Client{mark}Cert",
+    )
+    if mark != "-"
+]
+
+
+@pytest.mark.parametrize("frontend", ["", 'trusted_proxies = ["192.0.2.0/24"]', 'trusted_proxies = ["127.0.0.1/32"]'])
+def test_no_spelling_gets_past(site: MakeSite, frontend: str) -> None:
+    """CGI's names turn every mark into one, so such a header is dropped, also from a trusted proxy: users write it."""
+    proxy, applications = site(5, frontend=frontend)
+    proxy.start()
+    for spelling in _MISSPELT:
+        proxy.get(headers={spelling: "203.0.113.9", "api_key": "kept", "x_api_key": "kept"})
+        assert told(applications["c1"]) == {"x-forwarded-for": ["127.0.0.1"], "x-forwarded-proto": ["http"]}, spelling
+        assert {("api_key", "kept"), ("x_api_key", "kept")} <= set(applications["c1"].headers[-1])
+
+
+@pytest.mark.parametrize(
+    "name", ["FORWARDED", "forwarded", "X-REAL-IP", "x-Real-Ip", "X-FORWARDED-HOST", "X-Forwarded"]
+)
+def test_capitals_make_no_difference(site: MakeSite, name: str) -> None:
+    """HAProxy compares in lower case."""
+    proxy, applications = site(5)
+    proxy.start()
+    proxy.get(headers={name: "203.0.113.9"})
     assert told(applications["c1"]) == {"x-forwarded-for": ["127.0.0.1"], "x-forwarded-proto": ["http"]}
 
 
@@ -126,6 +170,58 @@ def test_a_user_moves_on_when_his_server_leaves(site: MakeSite) -> None:
         assert (answer.server, answer.headers["set-cookie"].partition(";")[0]) == ("c1", "WHERE=c1")
     proxy.carry_out(SetMode(name="i-2", mode=Mode.READY))
     assert proxy.get(headers={"Cookie": "WHERE=i-2"}).server == "i-2"
+
+
+def leaving(proxy: Proxy) -> dict[str, tuple[int, str]]:
+    """Return HAProxy's tags of servers that leave, and when each expires."""
+    (table,) = proxy.ask("show table drawbridge_leaving")
+    entries = re.findall(r"key=(\S+) use=\d+ exp=(\d+) .*?gpt0=(\d+)", table)
+    return {name: (int(tag), expires) for name, expires, tag in entries}
+
+
+def test_a_drain_is_remembered_as_long_as_it_lasts(site: MakeSite) -> None:
+    """The entry has no time to expire at; opening the server turns it, and deleting the server takes it away."""
+    proxy, _ = site(5, nodes=1, frontend=STICKY)
+    proxy.start([node(2)])
+    proxy.carry_out(SetMode(name="i-2", mode=Mode.DRAIN))
+    assert leaving(proxy) == {"i-2": (1, "0")}
+    proxy.carry_out(SetMode(name="i-2", mode=Mode.READY))
+    assert leaving(proxy) == {"i-2": (0, "0")}
+    proxy.carry_out(SetMode(name="i-2", mode=Mode.MAINT), DeleteServer(name="i-2"))
+    assert leaving(proxy) == {}
+
+
+def test_a_user_of_the_edge_comes_home_at_level_zero(site: MakeSite) -> None:
+    """From then on his cookie names the core; while no core server takes requests he stays where he is."""
+    proxy, applications = site(1, 1, nodes=2, frontend=STICKY)
+    proxy.start([node(2), node(3)])
+    here = {"Cookie": "WHERE=i-3"}
+    assert proxy.get(headers=here).server == "i-3"
+    proxy.steer("edge_closed", 1)
+    answer = proxy.get(headers=here)
+    assert answer.server in ("c1", "c2")
+    assert answer.headers["set-cookie"].startswith(f"WHERE={answer.server};")
+    applications["c1"].health = 500
+    until(lambda: proxy.row("c1")["status"] == "DOWN", "a core server that is down")
+    assert {proxy.get(headers=here).server for _ in range(4)} == {"c2"}
+    proxy.ask("set weight web_nodes/c2 0%")
+    answers = [proxy.get(headers=here) for _ in range(4)]
+    assert {answer.server for answer in answers} == {"i-3"}
+    assert not any("set-cookie" in answer.headers for answer in answers)
+
+
+def test_a_user_of_the_edge_waits_at_home_at_level_zero(site: MakeSite) -> None:
+    """A full core is no reason to stay on an edge that is closed."""
+    proxy, applications = site(1, nodes=1, frontend=STICKY)
+    proxy.start([node(2)], level=0)
+    applications["c1"].gate.clear()
+    fill(proxy, applications, 1)
+    answers: list[Answer] = []
+    proxy.begin(answers, headers={"Cookie": "WHERE=i-2"})
+    until(lambda: proxy.queue() == 1, "one who waits")
+    release(applications)
+    until(lambda: answers, "an answer")
+    assert answers[0].server == "c1"
 
 
 def test_a_user_moves_on_when_others_wait_for_his_server(site: MakeSite) -> None:
