@@ -17,8 +17,9 @@ from botocore.exceptions import ClientError
 
 from core_agent.contract.names import InstanceId
 from lambdas import aws_errors
+from lambdas.alarms import Alarm
 from lambdas.aws_errors import calling
-from lambdas.errors import CloudRefused, GroupMissing
+from lambdas.errors import AlarmMissing, GroupMissing
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -64,15 +65,6 @@ class Disowned:
 
     ended: frozenset[InstanceId] = frozenset()
     detached: frozenset[InstanceId] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """An alarm as it stands now: ``OK``, ``ALARM`` or ``INSUFFICIENT_DATA``, and AWS's sentence on why."""
-
-    name: str
-    state: str
-    reason: str
 
 
 class Cloud:
@@ -149,7 +141,7 @@ class Cloud:
     def alarms(self, names: Sequence[str]) -> tuple[Alarm, ...]:
         """Return the alarms of ``names``, at most 100, in their order, all as they stand at one moment.
 
-        Raises ``CloudRefused`` naming those that AWS does not have.
+        Raises ``AlarmMissing`` naming those that AWS does not have, ``CloudBusy``….
         """
         asked = ", ".join(names)
         with calling(f"asking for alarms {asked}"):
@@ -157,7 +149,7 @@ class Cloud:
         found = {one["AlarmName"]: one for one in answer["MetricAlarms"]}
         missing = [name for name in names if name not in found]
         if missing:
-            raise CloudRefused(
+            raise AlarmMissing(
                 f"asking for alarms {asked}: wanted metric alarms, found none named {', '.join(missing)}"
             )
         return tuple(

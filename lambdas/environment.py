@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from core_agent.contract.names import shown
 from core_agent.errors import ContractError
+from lambdas.alarms import LevelAlarms
 from lambdas.errors import VariableError
 from lambdas.group import Group
-from lambdas.levels import LevelAlarms, Levels
+from lambdas.levels import Levels
 from lambdas.peaks import Peak
 from lambdas.peaks import read as read_peaks
 
@@ -90,7 +91,7 @@ def levels(environ: Mapping[str, str]) -> Levels:
             queue_short=_text(environ, "DRAWBRIDGE_ALARM_QUEUE_SHORT"),
         ),
         calm_percent=_number(environ, "DRAWBRIDGE_CALM_PERCENT", 0, 100),
-        alarm_percent=_number(environ, "DRAWBRIDGE_ALARM_PERCENT", 0, 100),
+        alarm_percent=_number(environ, "DRAWBRIDGE_ALARM_PERCENT", 1, 100),
     )
 
 

@@ -4,6 +4,7 @@ DrawbridgeError                    retryable: can the same message succeed later
 ├── VariableError            no    the function's environment lacks a variable or holds a broken one
 ├── ForeignEvent             no    an event of another account, region, alarm, metric or peak
 ├── GroupMissing             no    AWS knows no group of that name; never the same as an empty group
+├── AlarmMissing             no    AWS knows no alarm of that name; never the same as one that does not ring
 ├── GroupExists              no    AWS still has the group that was to be emptied because it is lost
 ├── GroupUnknown             no    the core has never heard of the group that was to be emptied
 ├── WrongAccount             no    the credentials are for another account than drawbridge.toml's
@@ -34,6 +35,10 @@ class ForeignEvent(DrawbridgeError):
 
 class GroupMissing(DrawbridgeError):
     """AWS knows no group of that name. Never taken for an empty one: that would remove every node."""
+
+
+class AlarmMissing(DrawbridgeError):
+    """AWS knows no alarm of that name. Never taken for a quiet one: that would read as no load."""
 
 
 class GroupExists(DrawbridgeError):

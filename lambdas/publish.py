@@ -33,7 +33,8 @@ def values(report: TelemetryReport) -> Iterator[Value]:
     yield name.CORE_UNREACHABLE, MetricUnit.Count, 0
     for sample in report.samples:
         yield name.CORE_SATURATION, MetricUnit.Percent, sample.core_percent
-        yield name.TOTAL_SATURATION, MetricUnit.Percent, sample.total_percent
+        if sample.total_percent is not None:
+            yield name.TOTAL_SATURATION, MetricUnit.Percent, sample.total_percent
         yield name.QUEUE_TIME, MetricUnit.Milliseconds, sample.queue_ms
         yield name.QUEUE_LENGTH, MetricUnit.Count, sample.queue
     if report.covered_s:
@@ -47,8 +48,8 @@ def values(report: TelemetryReport) -> Iterator[Value]:
     yield name.STALE_PEERS, MetricUnit.Count, report.stale_peers
     yield name.BURST_LEVEL, MetricUnit.Percent, report.burst.level_percent
     yield name.CORE_SHARE, MetricUnit.Percent, report.burst.core_percent
-    yield name.CORE_SLOTS, MetricUnit.Count, sum(server.slots for server in report.servers if server.up)
-    yield name.CORE_SERVERS_UP, MetricUnit.Count, sum(server.up for server in report.servers)
+    yield name.CORE_SLOTS, MetricUnit.Count, sum(server.slots for server in report.servers if server.takes)
+    yield name.CORE_SERVERS_UP, MetricUnit.Count, sum(server.takes for server in report.servers)
 
 
 def _requests(report: TelemetryReport) -> Iterator[Value]:

@@ -105,14 +105,22 @@ def _burst(settings: Settings) -> Iterator[str]:
         yield f"burst.period_s: wanted 10, 30 or 60, the periods that CloudWatch's alarms have, found {burst.period_s}"
     if burst.queue_low_ms >= burst.queue_high_ms:
         yield f"burst.queue_low_ms: wanted less than queue_high_ms ({burst.queue_high_ms}), found {burst.queue_low_ms}"
+    longest_ms = 1000 * settings.frontend.queue_s
+    if burst.queue_high_ms >= longest_ms:
+        yield (
+            f"burst.queue_high_ms: wanted less than {longest_ms}, because no request waits longer than "
+            f"frontend.queue_s ({settings.frontend.queue_s} s), found {burst.queue_high_ms}. "
+            "Lower it, or let them wait longer"
+        )
 
 
 def _thresholds(settings: Settings) -> Iterator[str]:
     """A group that the low threshold made smaller must not reach the high one by that alone, or it flaps."""
-    burst = settings.burst
-    high, low, node = burst.saturation_high_percent, burst.saturation_low_percent, burst.maxconn
+    burst, edge = settings.burst, settings.edge
+    high, low = burst.saturation_high_percent, burst.saturation_low_percent
+    node = max(1, round(burst.maxconn * edge.region_factor_percent / 100))  # as the core has it
     # What is never let go: the core's own slots, and those of the group's minimum.
-    stay = sum(server.maxconn for server in settings.core.servers) + settings.edge.min_capacity * node
+    stay = sum(server.maxconn for server in settings.core.servers) + edge.min_capacity * node
     if low * (stay + node) >= high * stay:
         yield (
             f"burst.saturation_low_percent: wanted less than {high * stay / (stay + node):.4g}, or the last node's "
@@ -127,7 +135,7 @@ def _thresholds(settings: Settings) -> Iterator[str]:
 
 
 def _peaks(settings: Settings) -> Iterator[str]:
-    peaks, most = settings.peaks, settings.edge.max_capacity
+    peaks, most, low = settings.peaks, settings.edge.max_capacity, settings.burst.saturation_low_percent
     if len(peaks) > _MOST_PEAKS:
         yield (
             f"peaks: wanted at most {_MOST_PEAKS}, because a function's environment holds 4 KB, found {len(peaks)}. "
@@ -139,6 +147,11 @@ def _peaks(settings: Settings) -> Iterator[str]:
         if peak.min_capacity > most:
             yield (
                 f"peaks: {peak.name}: wanted min_capacity at most edge.max_capacity ({most}), found {peak.min_capacity}"
+            )
+        if peak.core_percent <= low:
+            yield (
+                f"peaks: {peak.name}: wanted core_percent more than burst.saturation_low_percent ({low}), or the core "
+                f"reads as calm with all of its share taken, found {peak.core_percent}. Raise it"
             )
         if peak.start == peak.end:
             yield f"peaks: {peak.name}: wanted an end apart from start, found {peak.end} for both"

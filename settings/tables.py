@@ -115,7 +115,7 @@ class Edge:
     ``region_factor_percent`` scales the weight and slots of this region's nodes: less for one that is further away.
 
     ``root_device`` has to be what the image calls its root: EC2 takes another name for a second, empty volume, and the
-    root keeps the image's size and encryption. ``notify_topic`` hears of dead letters.
+    root keeps the image's size and encryption. ``notify_topic`` hears of dead letters and of a silent core.
     """
 
     account: Account
@@ -159,7 +159,7 @@ class Burst:
     weight: Annotated[int, Range(1, 256)] = 28
     maxconn: Annotated[int, Range(1, 10_000)] = 28
     calm_percent: Annotated[int, Range(0, 100)] = 25
-    alarm_percent: Annotated[int, Range(0, 100)] = 100
+    alarm_percent: Annotated[int, Range(1, 100)] = 100
     ramp_s: Annotated[int, Range(0, 600)] = 10
     saturation_high_percent: Annotated[int, Range(1, 1000)] = 80
     saturation_low_percent: Annotated[int, Range(0, 1000)] = 30

@@ -59,7 +59,8 @@ def telemetry_metric(settings: Settings, name: str, *, statistic: str, period: c
 class LoadAlarms(Construct):
     """Six alarms: four for the burst level, and two for the group's size, ``slots_short`` and ``slots_spare``.
 
-    They go on at once and off late: ``alarm_periods`` in a row on the high side, ``calm_periods`` on the low one.
+    Load is believed soon and calm late: the high ones go on after ``alarm_periods`` in a row, the low ones after
+    ``calm_periods``. All go off at once, with the first period on the other side of their threshold.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:

@@ -60,14 +60,6 @@ class ControlStack(cdk.Stack):
             ],
             rules=rules.fleet_rules(settings.group_name),
         )
-        events.Rule(
-            self,
-            "Sweep",
-            rule_name=f"{settings.name}-sweep",
-            description="Look again, whatever was lost",
-            schedule=events.Schedule.rate(cdk.Duration.minutes(1)),
-            targets=[fleet.target()],
-        )
         enroll = CoreFunction(
             self,
             "Enroll",
@@ -90,6 +82,14 @@ class ControlStack(cdk.Stack):
             environment=_burst_environment(settings, alarms),
             may=[permissions.read_alarm(self, name) for name in alarms.names],
             rules=rules.burst_rules(alarms.names),
+        )
+        events.Rule(
+            self,
+            "Sweep",
+            rule_name=f"{settings.name}-sweep",
+            description="Look again, whatever was lost",
+            schedule=events.Schedule.rate(cdk.Duration.minutes(1)),
+            targets=[fleet.target(), burst.target()],
         )
         PeakSchedules(self, "Peaks", settings=settings, queue=burst.queue)
         Telemetry(self, "Telemetry", settings=settings, code=code)

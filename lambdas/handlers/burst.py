@@ -1,4 +1,7 @@
-"""The ``burst`` function: set the edge's use to what alarms and peaks say *now*; it must not judge the load itself."""
+"""The ``burst`` function: set the edge's use to what alarms and peaks say *now*; it must not judge the load itself.
+
+It is told of each change, and each minute it looks anyway: a level that was lost on its way is said again.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,28 @@ from functools import cache
 from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from core_agent.contract.messages import BurstReport, SetBurst
+from core_agent.contract.messages import BurstReport, ReadTelemetry, SetBurst, TelemetryReport
 from core_agent.contract.names import shown
-from core_agent.errors import ContractError
+from core_agent.errors import ContractError, DrawbridgeError
 from lambdas import environment
+from lambdas.alarms import Alarm
 from lambdas.batch import consume
 from lambdas.clock import now_ms
-from lambdas.cloud import Alarm, Cloud
+from lambdas.cloud import Cloud
 from lambdas.core import Core, WarmCore, ask
 from lambdas.environment import Place, Queues
-from lambdas.errors import ForeignEvent
+from lambdas.errors import AlarmMissing, ForeignEvent
 from lambdas.events import metric_names
 from lambdas.events.alarm import AlarmChange
 from lambdas.events.envelope import Ignored
 from lambdas.events.parse import parse
 from lambdas.events.peak import PeakChange
-from lambdas.levels import Levels, decide
+from lambdas.events.sweep import Sweep
+from lambdas.levels import Levels, decide, differs
 from lambdas.peaks import Peak, in_force
 
 logger = Logger()
@@ -62,7 +68,10 @@ class BurstCloud(Protocol):
 
 
 class Visit:
-    """One invocation. Events may come late, twice and in the wrong order: each only makes us look at what is now."""
+    """One invocation. Events may come late, twice and in the wrong order: each only makes us look at what is now.
+
+    However many of its messages are sweeps, one is carried out: an invocation has no time for ten of them.
+    """
 
     def __init__(
         self,
@@ -80,6 +89,7 @@ class Visit:
         self._cloud = cloud
         self._core = core
         self._now_ms = now_ms
+        self._swept = False
 
     def handle(self, body: str) -> None:
         """Act on one message; raises ``DrawbridgeError``, whose ``retryable`` decides where the message goes."""
@@ -87,14 +97,18 @@ class Visit:
         match event:
             case AlarmChange():
                 self._refuse_foreign_alarm(event)
-                self._follow(at_a_peaks_edge=False)
+                self._follow(between=None)
             case PeakChange():
                 self._refuse_foreign_peak(event)
-                self._follow(at_a_peaks_edge=True)
+                self._follow(between=self._levels.calm_percent)
+            case Sweep():
+                self._routine()
             case Ignored(reason=reason, metadata=metadata):
                 logger.info("ignored", extra={"reason": reason, "event_id": metadata.id})
             case _:
-                raise ContractError(f"reading an event: wanted an alarm's or a peak's, found {type(event).__name__}")
+                raise ContractError(
+                    f"reading an event: wanted an alarm's, a peak's or the clock's, found {type(event).__name__}"
+                )
 
     def _refuse_foreign_alarm(self, event: AlarmChange) -> None:
         metrics = self._levels.alarms.metrics
@@ -110,15 +124,38 @@ class Visit:
         if event.name not in known:
             raise ForeignEvent(f"reading a peak: wanted {' or '.join(known) or 'none'}, found {shown(event.name)}")
 
-    def _follow(self, *, at_a_peaks_edge: bool) -> None:
-        """Have the core do what is to be done now, and look once more.
+    def _routine(self) -> None:
+        """Sweep because it was time to. The next minute's is the retry, so that an outage piles nothing up."""
+        if self._swept:
+            return
+        self._swept = True
+        try:
+            self._sweep()
+        except AlarmMissing as error:  # the stacks are being made or taken down
+            logger.warning("no alarms to look at", extra={"reason": str(error)})
+        except DrawbridgeError as error:
+            if not error.retryable:
+                raise
+            logger.warning("message is dropped: the next minute looks again", extra={"reason": str(error)})
+            metrics.add_metric("MessagesDropped", MetricUnit.Count, 1)
+
+    def _sweep(self) -> None:
+        """Put right what the core has, unless a person wanted it so."""
+        present = ask(self._core, ReadTelemetry(window_s=1), TelemetryReport).burst
+        if present.by_hand:
+            logger.info("left alone: the level is a person's", extra={"reason": present.reason})
+            return
+        self._follow(between=present.level_percent, told=present)
+
+    def _follow(self, *, between: int | None, told: SetBurst | BurstReport | None = None) -> None:
+        """Have the core do what is to be done now, unless it was ``told`` just that, and look once more.
 
         Two of us may be at work at once, and what the other saw later may have been set before this: so whoever sets
         last looks after it, and then what is set is what was seen last.
         """
-        command = self._look(at_a_peaks_edge=at_a_peaks_edge)
-        while command is not None:
-            report = ask(self._core, command, BurstReport)
+        wanted = self._look(between)
+        while wanted is not None and (told is None or differs(wanted, told)):
+            report = ask(self._core, wanted, BurstReport)
             logger.info(
                 "set the level",
                 extra={
@@ -127,10 +164,10 @@ class Visit:
                     "reason": report.reason,
                 },
             )
-            wanted = self._look(at_a_peaks_edge=at_a_peaks_edge)
-            command = wanted if wanted is not None and _differs(wanted, command) else None
+            told = wanted
+            wanted = self._look(between)
 
-    def _look(self, *, at_a_peaks_edge: bool) -> SetBurst | None:
+    def _look(self, between: int | None) -> SetBurst | None:
         alarms = self._cloud.alarms(self._levels.alarms.names)
         peaks = in_force(self._peaks, self._now_ms() / 1000 + _CLOCKS_APART_S)
         logger.info(
@@ -140,11 +177,7 @@ class Visit:
                 "peaks": [peak.name for peak in peaks],
             },
         )
-        return decide(self._levels, alarms, peaks, at_a_peaks_edge=at_a_peaks_edge)
-
-
-def _differs(one: SetBurst, other: SetBurst) -> bool:
-    return (one.level_percent, one.core_percent) != (other.level_percent, other.core_percent)
+        return decide(self._levels, alarms, peaks, between=between)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core_agent.contract.names import InstanceId
-from lambdas.cloud import Alarm, Disowned, Instance, Membership
+from lambdas.alarms import Alarm
+from lambdas.cloud import Disowned, Instance, Membership
 from lambdas.errors import GroupMissing
 from tests.handlers.payloads import ACCOUNT, ALARMS, GROUP
 

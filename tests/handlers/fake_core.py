@@ -5,7 +5,7 @@ Handshakes, health checks and the end of a drain happen when a test says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core_agent.contract.messages import (
     ActivateNode,
@@ -37,8 +37,8 @@ KEY = PublicKey("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=")
 OTHER_KEY = PublicKey("HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=")
 CORE_KEY = PublicKey("TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=")
 SERVERS = (
-    CoreServerReport(name="no-primary", up=True, busy=40, slots=50, queue=2, configured=50),
-    CoreServerReport(name="no-spare", up=False, busy=0, slots=30, queue=0, configured=30),
+    CoreServerReport(name="no-primary", up=True, takes=True, busy=40, slots=50, queue=2, configured=50),
+    CoreServerReport(name="no-spare", up=False, takes=False, busy=0, slots=30, queue=0, configured=30),
 )
 LOAD = LoadReport(servers=SERVERS, queue=3, requests_total=1000)
 TELEMETRY = TelemetryReport(
@@ -54,7 +54,7 @@ TELEMETRY = TelemetryReport(
     edge_side=SideReport(answered=100, failed=1),
     refused=4,
     servers=SERVERS,
-    burst=BurstReport(level_percent=25, core_percent=100, reason=Reason("a test")),
+    burst=BurstReport(level_percent=25, core_percent=100, by_hand=False, reason=Reason("a test")),
     nodes=PhaseCounts(seated=1, enrolled=2, active=3, draining=4),
     handshake_age_s=17,
     stale_peers=0,
@@ -102,9 +102,7 @@ class FakeCore:
                 return self._activate(command)
             case SetBurst():
                 self.bursts.append(command)
-                return BurstReport(
-                    level_percent=command.level_percent, core_percent=command.core_percent, reason=command.reason
-                )
+                return self._set(command)
             case ReadTelemetry():
                 return self.telemetry
             case _:
@@ -127,6 +125,16 @@ class FakeCore:
     def syncs(self) -> list[SyncFleet]:
         """Every sync that was asked for."""
         return [command for command in self.commands if isinstance(command, SyncFleet)]
+
+    def _set(self, command: SetBurst) -> BurstReport:
+        burst = BurstReport(
+            level_percent=command.level_percent,
+            core_percent=command.core_percent,
+            by_hand=command.by_hand,
+            reason=command.reason,
+        )
+        self.telemetry = replace(self.telemetry, burst=burst)
+        return burst
 
     def _sync(self, command: SyncFleet) -> FleetReport:
         assert command.group == self.group, command.group

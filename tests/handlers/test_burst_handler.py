@@ -1,4 +1,4 @@
-"""The burst function: the level follows what alarms and peaks are now, whatever the events say, in whatever order."""
+"""The burst function: the level follows what alarms and peaks are now, whatever events say and if none comes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from aws_lambda_powertools import Logger, Metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core_agent.contract.messages import Report, SetBurst
+from core_agent.contract.messages import ReadTelemetry, Report, SetBurst
+from core_agent.contract.names import Reason
 from core_agent.errors import CoreUnreachable
 from lambdas import environment
 from lambdas.batch import consume
 from lambdas.environment import Place
-from lambdas.errors import CloudBusy, CloudRefused
+from lambdas.errors import AlarmMissing, CloudBusy, CloudRefused
 from lambdas.handlers import burst
 from lambdas.handlers.burst import Visit
 from tests.handlers.conftest import ENVIRONMENT, Context
@@ -26,7 +27,7 @@ from tests.handlers.fake_core import FakeCore
 from tests.handlers.payloads import ALARMS, batch, payload, returned, text
 
 ON, OFF, LONG = text("alarm-on"), text("alarm-off"), text("alarm-queue-long")
-BEGINS, ENDS = text("peak-begins"), text("peak-ends")
+BEGINS, ENDS, SWEEP = text("peak-begins"), text("peak-ends"), text("scheduled")
 SATURATED, CALM, QUEUE_LONG, QUEUE_SHORT = ALARMS
 QUEUES = environment.queues(ENVIRONMENT)
 IN_THE_PEAK, AFTER_THE_PEAK = "2026-11-23T09:00:00", "2026-11-23T11:00:00"
@@ -58,6 +59,19 @@ class Function:
             metrics=Metrics(),
         )
         return returned(answer)
+
+    def has(self, level_percent: int, core_percent: int = 100, *, by_hand: bool = False) -> None:
+        """Let the core have this level and share, and forget who told it."""
+        self.core.request(
+            SetBurst(level_percent=level_percent, core_percent=core_percent, by_hand=by_hand, reason=Reason("before"))
+        )
+        self.core.bursts.clear()
+        self.core.commands.clear()
+
+    @property
+    def present(self) -> tuple[int, int]:
+        """The level and the share that the core has."""
+        return self.core.telemetry.burst.level_percent, self.core.telemetry.burst.core_percent
 
     @property
     def levels(self) -> list[int]:
@@ -185,6 +199,172 @@ def test_a_clock_that_is_late_misses_no_peak(function: Function, at: str, levels
     function.at = at
     assert function(BEGINS) == []
     assert function.levels == levels
+
+
+# --- what was lost --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("present", "ringing", "at", "wanted"),
+    [
+        ((25, 100), {SATURATED}, AFTER_THE_PEAK, (100, 100)),
+        ((25, 100), {QUEUE_LONG, CALM}, AFTER_THE_PEAK, (100, 100)),
+        ((100, 100), {CALM, QUEUE_SHORT}, AFTER_THE_PEAK, (25, 100)),
+        ((100, 100), {CALM, QUEUE_SHORT}, IN_THE_PEAK, (60, 70)),
+        ((25, 100), set(), IN_THE_PEAK, (60, 70)),
+        ((100, 100), {CALM}, IN_THE_PEAK, (100, 70)),
+        ((60, 70), set(), AFTER_THE_PEAK, (60, 100)),
+    ],
+)
+def test_a_sweep_says_again_what_was_lost(
+    function: Function, present: tuple[int, int], ringing: set[str], at: str, wanted: tuple[int, int]
+) -> None:
+    """An alarm's word that the core has not, or has forgotten, and a peak's: once, and then it is silent."""
+    function.has(*present)
+    function.cloud.ringing, function.at = ringing, at
+    assert function(SWEEP) == []
+    assert function(SWEEP) == []
+    assert list(zip(function.levels, function.shares, strict=True)) == [wanted]
+    assert not function.core.telemetry.burst.by_hand
+
+
+@pytest.mark.parametrize(
+    ("present", "ringing", "at"),
+    [
+        ((100, 100), {SATURATED}, AFTER_THE_PEAK),
+        ((25, 100), {CALM, QUEUE_SHORT}, AFTER_THE_PEAK),
+        ((40, 100), set(), AFTER_THE_PEAK),
+        ((60, 70), {QUEUE_SHORT}, IN_THE_PEAK),
+        ((80, 70), set(), IN_THE_PEAK),
+    ],
+)
+def test_a_sweep_that_finds_all_well_tells_nobody(
+    function: Function, present: tuple[int, int], ringing: set[str], at: str
+) -> None:
+    """The core is asked and not told; between the thresholds whatever it has is well, silence or not."""
+    function.has(*present)
+    function.cloud.ringing, function.at = ringing, at
+    assert function(SWEEP) == []
+    assert function.core.commands == [ReadTelemetry(window_s=1)]
+
+
+def test_a_persons_word_stands_until_an_alarm_says_otherwise(function: Function) -> None:
+    """A sweep does not even look at the alarms then; an alarm's event ends it, and sweeps go on as before."""
+    function.has(0, by_hand=True)
+    function.cloud.ringing = {SATURATED}
+    assert function(SWEEP) == []
+    assert (function.core.commands, function.cloud.calls) == ([ReadTelemetry(window_s=1)], [])
+    assert function(ON) == []
+    function.cloud.ringing = {CALM, QUEUE_SHORT}
+    assert function(SWEEP) == []
+    assert function.levels == [100, 25]
+
+
+def test_a_sweep_that_sets_looks_after_it(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom a sweep overtakes with what it saw before has the last word all the same."""
+    function.has(100)
+    function.cloud.ringing = {CALM, QUEUE_SHORT}
+    honest = FakeCore.request
+
+    def slow(core: FakeCore, command: SetBurst) -> Report:
+        report = honest(core, command)
+        if len(core.bursts) == 1:
+            function.cloud.ringing = {SATURATED}
+        return report
+
+    monkeypatch.setattr(FakeCore, "request", slow)
+    assert function(SWEEP) == []
+    assert function.levels == [25, 100]
+
+
+def test_the_sweeps_of_one_batch_are_one(function: Function) -> None:
+    """After an outage of the function many wait, and the core may be slow: an invocation has time for one."""
+    function.core.failures = [CoreUnreachable("connecting: timed out")]
+    assert function(*[SWEEP] * 10) == []
+    assert function.core.commands == [ReadTelemetry(window_s=1)]
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_sweep_that_fails_for_now_is_dropped(function: Function, asked: int) -> None:
+    """Whether the core is away at the question or at the command, or CloudWatch busy: the next minute asks again."""
+    function.cloud.ringing = {SATURATED}
+    honest = FakeCore.request
+    with pytest.MonkeyPatch.context() as patch:
+
+        def away(core: FakeCore, command: SetBurst) -> Report:
+            if len(core.commands) == asked:
+                core.failures = [CoreUnreachable("connecting: timed out")]
+            return honest(core, command)
+
+        patch.setattr(FakeCore, "request", away)
+        assert function(SWEEP) == []
+    assert len(function.core.commands) == asked + 1
+    function.cloud.failures["alarms"] = [CloudBusy("asking: Throttling")]
+    assert function(SWEEP) == []
+    assert (function.levels, function.cloud.sent) == ([], [])
+    assert burst.metrics.metric_set["MessagesDropped"]["Value"] == [1.0, 1.0]
+    assert function(SWEEP) == []
+    assert function.levels == [100]
+
+
+def test_alarms_that_are_not_there_yet_are_no_dead_letter_a_minute(function: Function) -> None:
+    """They are made with the group, after the function: until then sweeps find nothing, and say so in the log alone."""
+    function.cloud.failures["alarms"] = [AlarmMissing("asking: none named drawbridge-core-calm")] * 2
+    assert function(SWEEP) == []
+    assert (function.levels, function.dead_letters) == ([], [])
+    assert function(ON) == []
+    assert function.dead_letters == ["AlarmMissing"]
+
+
+def test_a_sweep_that_no_retry_can_heal_is_a_dead_letter(function: Function) -> None:
+    """A missing permission does not pass by itself: somebody has to see it."""
+    function.cloud.failures["alarms"] = [CloudRefused("asking: AWS answered AccessDenied")]
+    assert function(SWEEP) == []
+    assert function.dead_letters == ["CloudRefused"]
+
+
+PERSONS = st.builds(
+    SetBurst,
+    level_percent=st.integers(0, 100),
+    core_percent=st.integers(1, 100),
+    by_hand=st.just(True),
+    reason=st.just(Reason("a person")),
+)
+
+
+def right(ringing: set[str], at: str, present: tuple[int, int]) -> tuple[int, int]:
+    """What the core should have in this world, if nobody spoke and it has ``present``."""
+    least, share = (60, 70) if at == IN_THE_PEAK else (0, 100)
+    if ringing & {SATURATED, QUEUE_LONG}:
+        return 100, share
+    return max(25 if ringing >= {CALM, QUEUE_SHORT} else present[0], least), share
+
+
+@given(
+    before=st.lists(st.tuples(WORLDS, st.lists(MESSAGES | st.just(SWEEP) | PERSONS, max_size=3)), max_size=6),
+    world=WORLDS,
+)
+def test_whatever_was_lost_one_sweep_makes_it_right(
+    before: list[tuple[tuple[set[str], str], list[str | SetBurst]]], world: tuple[set[str], str]
+) -> None:
+    """Whichever events of whichever worlds came at all: after one sweep all is well, unless a person spoke last."""
+    function = Function(environment.place(ENVIRONMENT), FakeCloud(), FakeCore())
+    for (ringing, at), messages in before:
+        function.cloud.ringing, function.at = ringing, at
+        for message in messages:
+            if isinstance(message, SetBurst):
+                function.core.request(message)
+            else:
+                assert function(message) == []
+    present, told = function.present, function.core.bursts[-1:]
+    persons = any(command.by_hand for command in told)
+    function.cloud.ringing, function.at = world
+    for _ in range(2):
+        assert function(SWEEP) == []
+        assert function.present == (present if persons else right(*world, present))
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
 
 
 RENAMED = payload("alarm-on")["detail"]["configuration"]["metrics"]

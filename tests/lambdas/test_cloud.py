@@ -16,9 +16,10 @@ from moto import mock_aws
 
 from core_agent.contract.names import InstanceId
 from core_agent.errors import DrawbridgeError
+from lambdas.alarms import Alarm
 from lambdas.aws_errors import calling
-from lambdas.cloud import Alarm, Cloud, Disowned, Instance, Membership
-from lambdas.errors import CloudBusy, CloudRefused, GroupMissing
+from lambdas.cloud import Cloud, Disowned, Instance, Membership
+from lambdas.errors import AlarmMissing, CloudBusy, CloudRefused, GroupMissing
 
 REGION = "eu-north-1"
 GROUP = "drawbridge-edge"
@@ -374,7 +375,7 @@ def test_the_alarms_as_they_are_now(cloud: Cloud) -> None:
 def test_an_alarm_that_is_not_there_is_named(cloud: Cloud) -> None:
     """AWS leaves it out without a word; that is no answer about the others either."""
     put_alarm("saturated")
-    with pytest.raises(CloudRefused, match=r"asking for alarms saturated, gone: .* found none named gone$"):
+    with pytest.raises(AlarmMissing, match=r"asking for alarms saturated, gone: .* found none named gone$"):
         cloud.alarms(["saturated", "gone"])
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core_agent.contract.messages import SetBurst
-from lambdas.cloud import Alarm
-from lambdas.levels import LevelAlarms, Levels, decide
+from core_agent.contract.messages import BurstReport, SetBurst
+from core_agent.contract.names import Reason
+from lambdas.alarms import Alarm, LevelAlarms
+from lambdas.levels import Levels, decide, differs
 from lambdas.peaks import Clock, Day, Peak
 
 ALARMS = LevelAlarms(saturated="saturated", calm="calm", queue_long="long", queue_short="short")
@@ -39,9 +40,9 @@ def peak(name: str, level_percent: int, core_percent: int = 100) -> Peak:
     )
 
 
-def level(ringing: Iterable[str], *peaks: Peak, at_a_peaks_edge: bool = False) -> tuple[int, int] | None:
+def level(ringing: Iterable[str], *peaks: Peak, between: int | None = None) -> tuple[int, int] | None:
     """Return level and share of the core, None when they stay."""
-    found = decide(LEVELS, alarms(*ringing), peaks, at_a_peaks_edge=at_a_peaks_edge)
+    found = decide(LEVELS, alarms(*ringing), peaks, between=between)
     return None if found is None else (found.level_percent, found.core_percent)
 
 
@@ -59,8 +60,8 @@ def level(ringing: Iterable[str], *peaks: Peak, at_a_peaks_edge: bool = False) -
 )
 def test_the_alarms_decide(ringing: tuple[str, ...], wanted: int) -> None:
     """Either high alarm opens the edge; only both low ones together close it, and no high one with them."""
-    for edge in (False, True):
-        assert level(ringing, at_a_peaks_edge=edge) == (wanted, 100)
+    for between in (None, 0, 25, 100):
+        assert level(ringing, between=between) == (wanted, 100)
 
 
 @pytest.mark.parametrize("ringing", [(), ("calm",), ("short",)])
@@ -73,7 +74,8 @@ def test_between_the_thresholds_nothing_changes(ringing: tuple[str, ...]) -> Non
 @pytest.mark.parametrize("silent", ["OK", "INSUFFICIENT_DATA"])
 def test_silence_says_nothing(silent: str) -> None:
     """An alarm that has seen nothing moves the level neither way."""
-    assert decide(LEVELS, alarms(silent=silent), (), at_a_peaks_edge=False) is None
+    assert decide(LEVELS, alarms(silent=silent), (), between=None) is None
+    assert level((), between=40) == (40, 100)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,36 @@ def test_silence_says_nothing(silent: str) -> None:
 )
 def test_a_peak_is_the_least(ringing: tuple[str, ...], peaks: list[Peak], wanted: tuple[int, int]) -> None:
     """Where a peak begins or ends, the level is the alarms' or the calm one, never under the peaks' in force."""
-    assert level(ringing, *peaks, at_a_peaks_edge=True) == wanted
+    assert level(ringing, *peaks, between=LEVELS.calm_percent) == wanted
+
+
+@pytest.mark.parametrize("ringing", [(), ("calm",), ("short",)])
+@pytest.mark.parametrize(
+    ("present", "peaks", "wanted"),
+    [
+        (0, [], (0, 100)),
+        (40, [], (40, 100)),
+        (90, [], (90, 100)),
+        (40, [peak("p", 60, 70)], (60, 70)),
+        (80, [peak("p", 60, 70)], (80, 70)),
+    ],
+)
+def test_the_present_level_stays_between_the_thresholds(
+    ringing: tuple[str, ...], present: int, peaks: list[Peak], wanted: tuple[int, int]
+) -> None:
+    """Who has asked the core leaves its level, though never under the peaks' in force; the share is the peaks'."""
+    assert level(ringing, *peaks, between=present) == wanted
+
+
+@pytest.mark.parametrize(("level_percent", "core_percent", "wanted"), [(50, 70, False), (51, 70, True), (50, 71, True)])
+def test_level_and_share_make_the_difference(level_percent: int, core_percent: int, *, wanted: bool) -> None:
+    """Either one, and neither the reason nor whose word it was."""
+    command = SetBurst(level_percent=50, core_percent=70, reason=Reason("calm"))
+    for by_hand in (False, True):
+        had = BurstReport(
+            level_percent=level_percent, core_percent=core_percent, by_hand=by_hand, reason=Reason("whatever")
+        )
+        assert differs(command, had) is wanted
 
 
 def test_the_reason_tells_who_decided() -> None:
@@ -106,7 +137,7 @@ def test_the_reason_tells_who_decided() -> None:
 
 
 def _reason(ringing: tuple[str, ...], peaks: Sequence[Peak]) -> str:
-    found = decide(LEVELS, alarms(*ringing), peaks, at_a_peaks_edge=not ringing)
+    found = decide(LEVELS, alarms(*ringing), peaks, between=None if ringing else LEVELS.calm_percent)
     assert found is not None
     return found.reason
 
@@ -114,7 +145,7 @@ def _reason(ringing: tuple[str, ...], peaks: Sequence[Peak]) -> str:
 def test_reasons_are_cut_and_made_printable() -> None:
     """AWS's sentence may be long and of several lines: the contract takes 200 printable characters."""
     long = Alarm(name="saturated", state="ALARM", reason="Threshold\nCrossed:\t\x00\u2028" + "9" * 500)
-    found = decide(LEVELS, (long, *alarms()[1:]), (), at_a_peaks_edge=False)
+    found = decide(LEVELS, (long, *alarms()[1:]), (), between=None)
     assert found is not None
     assert len(found.reason) == 200
     assert found.reason.startswith("saturated is on: Threshold Crossed:")
@@ -125,7 +156,7 @@ def test_reasons_are_cut_and_made_printable() -> None:
 
 def _look(present: SetBurst | None, world: tuple[str, ...], peaks: list[Peak], *, edge: bool) -> SetBurst | None:
     """Return what the core has been told last, after one look at ``world``."""
-    return decide(LEVELS, alarms(*world), peaks, at_a_peaks_edge=edge) or present
+    return decide(LEVELS, alarms(*world), peaks, between=LEVELS.calm_percent if edge else None) or present
 
 
 WORLDS = [world for size in range(5) for world in itertools.combinations(ALARMS.names, size)]

@@ -31,7 +31,7 @@ def facts(*groups: GroupName) -> FactsReport:
         addresses_free=1019,
         groups=tuple(GroupReport(group=group, generation=1) for group in groups),
         nodes=(),
-        burst=BurstReport(level_percent=25, core_percent=100, reason=Reason("calm")),
+        burst=BurstReport(level_percent=25, core_percent=100, by_hand=False, reason=Reason("calm")),
         load=LOAD,
         pending_steps=0,
     )

@@ -139,6 +139,23 @@ def test_what_was_not_seen_is_left_out(metrics: Metrics, capsys: pytest.CaptureF
     }
 
 
+def test_a_core_server_that_takes_nothing_does_not_count(metrics: Metrics, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is up and that an operator has drained gives no slots, and is no server that is there for users."""
+    drained = replace(TELEMETRY.servers[0], name="drained", takes=False)
+    found = published(replace(TELEMETRY, servers=(*TELEMETRY.servers, drained)), metrics, capsys)
+    assert (found.values["CoreSlots"], found.values["CoreServersUp"]) == ([50.0], [1.0])
+
+
+def test_a_total_that_is_no_evidence_is_left_out(metrics: Metrics, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the samples that know no total the others are told, and when none does there is no such metric."""
+    first, *rest = TELEMETRY.samples
+    some = replace(TELEMETRY, samples=(replace(first, total_percent=None), *rest))
+    found = published(some, metrics, capsys)
+    assert (len(found.values["TotalSaturation"]), len(found.values["CoreSaturation"])) == (9, 10)
+    none = replace(TELEMETRY, samples=tuple(replace(one, total_percent=None) for one in TELEMETRY.samples))
+    assert NAMES - published(none, metrics, capsys).values.keys() == {"TotalSaturation"}
+
+
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 250])
 def test_no_document_has_more_values_than_the_format_allows(
     count: int, metrics: Metrics, capsys: pytest.CaptureFixture[str]

@@ -60,7 +60,7 @@ class Client:
             raise self.door.failure
         if self.key != self.door.accepted:
             raise AuthenticationFailed("logging in: refused")
-        return BurstReport(level_percent=command.level_percent, core_percent=100, reason=command.reason)
+        return BurstReport(level_percent=command.level_percent, core_percent=100, by_hand=False, reason=command.reason)
 
     def close(self) -> None:
         """Hang up."""

@@ -266,6 +266,13 @@ def test_a_command_may_stand_for_an_image() -> None:
         ("burst", "period_s", "61", "burst.period_s: wanted 10 to 60, found 61"),
         ("burst", "period_s", "20", "burst.period_s: wanted 10, 30 or 60, the periods that .* have, found 20"),
         ("burst", "queue_low_ms", "100", r"burst.queue_low_ms: wanted less than queue_high_ms \(100\), found 100"),
+        ("burst", "alarm_percent", "0", "burst.alarm_percent: wanted 1 to 100, found 0"),
+        (
+            "burst",
+            "queue_high_ms",
+            "5000",
+            r"burst.queue_high_ms: wanted less than 5000, .* frontend.queue_s \(5 s\), found 5000. Lower it",
+        ),
         (
             "burst",
             "saturation_low_percent",
@@ -322,6 +329,22 @@ def test_the_groups_minimum_stays_too() -> None:
         parse(standing.format(59))
 
 
+@pytest.mark.parametrize(("factor", "most", "slots"), [(50, 62.5, 14), (36, 66.67, 10), (1, 78.43, 1)])
+def test_a_far_regions_node_has_fewer_slots_to_take_away(factor: int, most: float, slots: int) -> None:
+    """The region's factor makes its nodes smaller, in whole slots, as the core does; one is the least."""
+    far = changed("edge", "max_capacity", f"20\nregion_factor_percent = {factor}")
+    found = f"wanted less than {most}, .* its {slots} slots go and the other 50 stay; found 79"
+    with pytest.raises(SettingsError, match=found):
+        parse(far.replace("saturation_low_percent = 30", "saturation_low_percent = 79"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("queue_high_ms", "4999"), ("alarm_percent", "25")])
+def test_what_is_just_right_is_read(key: str, value: str) -> None:
+    """Each bound's own side."""
+    assert getattr(parse(changed("burst", key, value)).burst, key) == int(value)
+    assert parse(with_peaks({"core_percent": "31"})).peaks[0].core_percent == 31
+
+
 def test_small_nodes_leave_by_the_quarter() -> None:
     """Where one node hardly matters it is the quarter that leaves at a time which bounds the low threshold."""
     small = changed("burst", "maxconn", "1").replace("saturation_low_percent = 30", "saturation_low_percent = {}")
@@ -365,6 +388,10 @@ def test_peaks_may_overlap() -> None:
         ([{"days": "[]"}], "peaks: rush: wanted at least one day, found none"),
         ([{"days": '["mon", "mon"]'}], "peaks: rush: wanted each day once, found mon twice"),
         ([{"days": '["monday"]'}], r"peaks\[0\].days\[0\]: wanted one of mon, .*, found 'monday'"),
+        (
+            [{"core_percent": "30"}],
+            r"peaks: rush: wanted core_percent more than burst.saturation_low_percent \(30\), .*, found 30. Raise it",
+        ),
         ([{"core_percent": "0"}], r"peaks\[0\].core_percent: wanted 1 to 100, found 0"),
         (
             [{}, {"name": '"far"', "timezone": '"Europe/Helsinki"'}],

@@ -49,7 +49,7 @@ REPORT = TelemetryReport(
     edge_side=SideReport(answered=1, failed=0),
     refused=0,
     servers=(),
-    burst=BurstReport(level_percent=25, core_percent=100, reason=Reason("a test")),
+    burst=BurstReport(level_percent=25, core_percent=100, by_hand=False, reason=Reason("a test")),
     nodes=PhaseCounts(seated=0, enrolled=0, active=1, draining=0),
     handshake_age_s=5,
     stale_peers=0,
@@ -333,9 +333,9 @@ def test_another_groups_events_pass_by(house: House) -> None:
 
 
 def test_each_minute_wakes_the_sweep_and_the_telemetry(house: House) -> None:
-    """The two rules with a schedule: fleet's by its queue like every event of its, telemetry's directly."""
+    """The two rules with a schedule: fleet's and burst's by their queues like every event, telemetry's directly."""
     found = {tuple(targets(house, rule)): rule for rule in rules(house) if "ScheduleExpression" in rule}
-    assert set(found) == {("fleet",), ("telemetry",)}
+    assert set(found) == {("fleet", "burst"), ("telemetry",)}
     assert all(rule["ScheduleExpression"] == "rate(1 minute)" for rule in found.values())
 
 
@@ -355,13 +355,20 @@ def test_a_measurement_that_failed_is_not_made_up_for(house: House) -> None:
     assert source["Properties"] == rule
 
 
+def dead_letters_of(house: House, queue: Mapping[str, Any]) -> object:
+    """The ARN of where the messages of ``queue`` end."""
+    properties = house.templates["control"]["Resources"][queue["Fn::GetAtt"][0]]["Properties"]
+    return properties["RedrivePolicy"]["deadLetterTargetArn"]
+
+
 def test_what_cannot_be_delivered_is_a_dead_letter(house: House) -> None:
     """Each rule hands an event that its queue refused to that queue's dead letters."""
     found = [rule for rule in rules(house) if list(targets(house, rule)) != ["telemetry"]]
     assert len(found) == 5
     for rule in found:
-        (target,) = rule["Targets"]
-        assert plain(house, target["DeadLetterConfig"]["Arn"]) == "dead letters"
+        for target in rule["Targets"]:
+            assert plain(house, target["DeadLetterConfig"]["Arn"]) == "dead letters"
+            assert dead_letters_of(house, target["Arn"]) == target["DeadLetterConfig"]["Arn"]
 
 
 # --- alarms ---------------------------------------------------------------------------------------------------------
