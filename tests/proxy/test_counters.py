@@ -20,7 +20,7 @@ def test_each_request_counts_once_where_it_ended(site: MakeSite) -> None:
     """At home, on the edge, failed by a server, refused by HAProxy, hung up on; and on through a reload."""
     proxy, applications = site(5, nodes=1)
     proxy.start([node(2)])
-    telemetry = Telemetry(core={"c1"}, node_slots=28, queue_timeout_s=5)
+    telemetry = Telemetry(core={"c1"}, node_slots=28, queue_timeout_s=5, low_percent=30)
     telemetry.sample(0, look(proxy))
 
     def totals() -> tuple[float, float, float, float, float]:
