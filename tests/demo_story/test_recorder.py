@@ -34,10 +34,12 @@ class MadeUp:
         if self.silent:
             raise CoreUnreachable("asking: wanted an answer, found none")
         servers = (
-            CoreServerReport(name="near", up=self.core_up, busy=8, slots=10, queue=0, configured=10),
-            CoreServerReport(name="down", up=False, busy=5, slots=50, queue=0, configured=50),
+            CoreServerReport(
+                name="near", up=self.core_up, takes=self.core_up, busy=8, slots=10, queue=0, configured=10
+            ),
+            CoreServerReport(name="down", up=False, takes=False, busy=5, slots=50, queue=0, configured=50),
         )
-        burst = BurstReport(level_percent=self.level, core_percent=100, reason=Reason("made up"))
+        burst = BurstReport(level_percent=self.level, core_percent=100, by_hand=False, reason=Reason("made up"))
         load = LoadReport(servers=servers, queue=self.queue, requests_total=1)
         return replace(facts(burst, tuple(node(name, phase) for name, phase in self.phases.items())), load=load)
 
