@@ -8,6 +8,7 @@ stderr and exit status 1.
 from __future__ import annotations
 
 import json as text_form
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,8 +132,10 @@ def nodes(c: Context, json: bool = False) -> None:
 @task(pre=[_hosts], help={"seconds": "how far back, 1 to 300; 60 unless given", **_JSON})
 def load(c: Context, seconds: str = "60", json: bool = False) -> None:
     """Show the last minute: saturation, queue, who answered how much, and what the core's slots should be."""
-    with _plainly(), _client(c, configuration.load()) as core:
-        report = core.request(build(ReadTelemetry, {"window_s": _number(seconds)}, "load"))
+    with _plainly():
+        command = build(ReadTelemetry, {"window_s": _number(seconds)}, "load")  # before a core or a key is asked for
+        with _client(c, configuration.load()) as core:
+            report = core.request(command)
         if json:
             _print_json(to_plain(report))
         else:
@@ -141,8 +144,7 @@ def load(c: Context, seconds: str = "60", json: bool = False) -> None:
 
 def _number(typed: str) -> int | str:
     """Return the number that was typed; anything else as it is, for the contract to refuse by its field."""
-    digits = typed.removesuffix("%")
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else typed
+    return int(typed.removesuffix("%")) if re.fullmatch(r"-?[0-9]{1,9}%?", typed, re.ASCII) else typed
 
 
 # --- changing -------------------------------------------------------------------------------------------------------
@@ -158,34 +160,36 @@ def _number(typed: str) -> int | str:
     },
 )
 def burst(c: Context, level: str, reason: str, core: str = "100", dry_run: bool = False) -> None:
-    """Use this much of the edge, until an alarm or a person says otherwise: fab burst 50 'Black Friday'."""
-    with _plainly(), _client(c, configuration.load()) as client:
+    """Use this much of the edge, until an alarm, a peak or a person says otherwise: fab burst 50 'Black Friday'."""
+    with _plainly():
         typed = {"level_percent": _number(level), "reason": reason, "core_percent": _number(core), "by_hand": True}
         command = build(SetBurst, typed, "burst")
-        if _dry(c, asked=dry_run):
-            print(changes.of_burst(command, client.request(ReadFacts())))
-        else:
-            print(level_line(client.request(command)))
+        with _client(c, configuration.load()) as client:
+            if _dry(c, asked=dry_run):
+                print(changes.of_burst(command, client.request(ReadFacts())))
+            else:
+                print(level_line(client.request(command)))
 
 
 @task(
     pre=[_hosts],
     help={
         "server": "one of [[core.servers]] in drawbridge.toml",
-        "slots": "how many requests it works on at a time, or `configured` for what drawbridge.toml says",
+        "slots": "requests that it works on at a time, 1 to 100000; or `configured`: what drawbridge.toml says",
         **_REASON,
         **_DRY_RUN,
     },
 )
 def capacity(c: Context, server: str, slots: str, reason: str, dry_run: bool = False) -> None:
     """Set a core server's slots, at once and for good: fab capacity no-primary 60 'a larger machine'."""
-    with _plainly(), _client(c, configuration.load()) as core:
+    with _plainly():
         typed = {"server": server, "slots": None if slots == "configured" else _number(slots), "reason": reason}
         command = build(SetCapacity, typed, "capacity")
-        if _dry(c, asked=dry_run):
-            print(changes.of_capacity(command, core.request(ReadFacts())))
-        else:
-            print(f"{server} {server_line(core.request(command))}")
+        with _client(c, configuration.load()) as core:
+            if _dry(c, asked=dry_run):
+                print(changes.of_capacity(command, core.request(ReadFacts())))
+            else:
+                print(f"{server} {server_line(core.request(command))}")
 
 
 @task(pre=[_hosts], help={**_INSTANCE, **_REASON, "undo": "lift the hold that is on the node", **_DRY_RUN})
@@ -201,12 +205,13 @@ def remove(c: Context, instance: str, reason: str, undo: bool = False, dry_run: 
 
 
 def _hold(c: Context, instance: str, hold: Hold, reason: str, *, dry_run: bool) -> None:
-    with _plainly(), _client(c, configuration.load()) as core:
+    with _plainly():
         command = build(HoldNode, {"instance": instance, "hold": hold, "reason": reason}, "node")
-        if _dry(c, asked=dry_run):
-            print(changes.of_hold(command, core.request(ReadFacts())))
-        else:
-            print(table([core.request(command)]))
+        with _client(c, configuration.load()) as core:
+            if _dry(c, asked=dry_run):
+                print(changes.of_hold(command, core.request(ReadFacts())))
+            else:
+                print(table([core.request(command)]))
 
 
 @task(

@@ -47,4 +47,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m core_agent.build OUT.pyz")
-    build(Path(sys.argv[1]))
+    try:
+        build(Path(sys.argv[1]))
+    except OSError as error:
+        sys.exit(f"building {sys.argv[1]}: {error}")

@@ -17,7 +17,7 @@ from core_agent import __version__, exposition, paths
 from core_agent.agent import Agent
 from core_agent.errors import DrawbridgeError
 from core_agent.host import Host
-from core_agent.install import install, operator_file
+from core_agent.install import InstallError, install, operator_file
 from core_agent.recovery import open_or_rebuild
 from core_agent.server import Server, listen
 
@@ -94,4 +94,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _relay(_: argparse.Namespace) -> NoReturn:
     """Serve the connections that sshd let in before it was told of the script, and go on doing so until they end."""
-    os.execv(paths.RELAY, (str(paths.RELAY),))  # noqa: S606 - the script is ours, and there is no shell to go through
+    try:
+        os.execv(paths.RELAY, (str(paths.RELAY),))  # noqa: S606 - the script is ours, and there is no shell
+    except OSError as error:
+        raise InstallError(f"starting {paths.RELAY}: {error.strerror}; is Drawbridge installed here?") from None

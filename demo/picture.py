@@ -93,7 +93,7 @@ def _requests(axes: Axes, record: Record) -> None:
         loc="lower right", bbox_to_anchor=(1, 0.985), frameon=False, ncols=4, handlelength=1.2, columnspacing=1.2
     )
     total, lost = sum(second.sent for second in record.seconds), sum(failed)
-    _title(axes, f"requests per second, by who answered: {total:,} sent, {lost:,} failed")
+    _title(axes, f"requests per second, by who answered: of these {total:,} sent, {lost:,} failed")
 
 
 def _queue(axes: Axes, record: Record) -> None:

@@ -70,6 +70,8 @@ def _core_servers(settings: Settings) -> Iterator[str]:
             )
         if server.name.startswith("i-"):
             yield f"core.servers: wanted names that do not begin with i-, which are the nodes', found {server.name}"
+    for place in _doubled(f"{server.address}:{server.port}" for server in servers):
+        yield f"core.servers: wanted a place of its own for each, found {place} twice: its slots would count twice"
     for name in _doubled(server.name for server in servers):
         yield f"core.servers: wanted different names, found {name} twice"
 

@@ -28,7 +28,8 @@ def load_private_key(source: str | Path) -> paramiko.PKey:
         try:
             text = source.expanduser().read_text("ascii")
         except OSError as error:
-            raise AuthenticationFailed(f"{doing}: {error.strerror}") from None
+            hint = "core.ssh_identity in drawbridge.toml names it, -i another"
+            raise AuthenticationFailed(f"{doing}: {error.strerror}; {hint}") from None
         except UnicodeDecodeError:
             raise AuthenticationFailed(f"{doing}: wanted an OpenSSH private key, found something else") from None
     text = typing.cast("str", text).strip() + "\n"

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from core_agent import files, paths
 from core_agent.errors import CommandFailed, RuntimeApiError
+from core_agent.haproxy.config import OURS
 from core_agent.haproxy.runtime import RuntimeSession
+from core_agent.install import ownership
 from core_agent.install.error import InstallError
 from core_agent.process import run
 
@@ -47,6 +49,10 @@ def put(source: Path | None, *, dry_run: bool) -> None:
     """
     if os.geteuid() != 0:
         raise InstallError("putting the operator's file: wanted root, found another user; use sudo")
+    if not ownership.read(paths.HAPROXY_CFG).startswith(OURS):
+        raise InstallError(
+            f"putting the operator's file: wanted a {paths.HAPROXY_CFG} that the agent wrote, found none; install first"
+        )
     text = None if source is None else _read(source)
     if source is not None:
         judge(paths.HAPROXY_CFG, source)

@@ -318,7 +318,7 @@ def test_a_dry_run_only_reads(core: LoopbackCore, fab: Fab, argv: tuple[str, ...
     ("argv", "message"),
     [
         (("burst", "101", "x"), r"burst\.level_percent: wanted 0 to 100, found 101"),
-        (("burst", "-5", "x"), r"burst\.level_percent: wanted a whole number, found '-5'"),
+        (("burst", "-5", "x"), r"burst\.level_percent: wanted 0 to 100, found -5"),
         (("burst", "lots", "x"), r"burst\.level_percent: wanted a whole number, found 'lots'"),
         (("burst", "9" * 5000, "x"), r"burst\.level_percent: wanted a whole number, found '999"),
         (("burst", "50", "x", "--core", "0"), r"burst\.core_percent: wanted 1 to 100, found 0"),
@@ -354,6 +354,16 @@ def test_what_cannot_be_is_one_line(core: LoopbackCore, fab: Fab, argv: tuple[st
     """No mistake of a person ends in a traceback, or changes anything."""
     refused(fab(*argv), message)
     assert all(isinstance(command, ReadFacts | HoldNode | SetCapacity) for command in sent(core))
+
+
+def test_what_was_typed_is_judged_before_the_key(fab: Fab, toml: Path, tmp_path: Path) -> None:
+    """Who has no key yet learns of his slip of the pen first, and then where the key is looked for."""
+    toml.write_text(re.sub("ssh_identity = .*", f'ssh_identity = "{tmp_path}/none"', toml.read_text()))
+    refused(fab("burst", "101", "x"), r"burst\.level_percent: wanted 0 to 100, found 101")
+    refused(fab("drain", "I_0ABC", "x"), r"node\.instance: wanted an instance id")
+    refused(
+        fab("burst", "50", "x"), r"/none: No such file or directory; core\.ssh_identity in drawbridge\.toml names it"
+    )
 
 
 @pytest.mark.parametrize(

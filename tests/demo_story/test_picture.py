@@ -54,7 +54,7 @@ def test_the_picture_fits_the_readme() -> None:
 def test_the_picture_says_every_event_and_the_counts() -> None:
     """Events are numbered, timed and worded; requests and failures are added up in the title."""
     found = texts(draw(RECORD))
-    assert "requests per second, by who answered: 1,965 sent, 1 failed" in found
+    assert "requests per second, by who answered: of these 1,965 sent, 1 failed" in found
     said = [re.sub(r"\s+", " ", text).strip() for text in found]
     assert {"1 5 s load climbs", "2 9 s alarm slots-short", "3 20 s <home> &"} <= set(said)
     assert {"1", "2", "3"} <= set(found)

@@ -182,3 +182,10 @@ def test_a_haproxy_that_knows_of_no_second_file_is_not_reloaded(proxy: Proxy, tm
     draft.write_text(words(free_port()))
     with pytest.raises(InstallError, match=r"systemctl restart haproxy"):
         operator_file.put(draft, dry_run=False)
+
+
+def test_a_machine_without_drawbridge_is_told_so(proxy: Proxy, tmp_path: Path) -> None:
+    """Debian's own file says nothing about whether yours goes with the agent's."""
+    paths.HAPROXY_CFG.write_text("# Debian's\n")
+    with pytest.raises(InstallError, match="that the agent wrote, found none; install first"):
+        operator_file.put(tmp_path / "good.cfg", dry_run=True)

@@ -302,6 +302,10 @@ def test_a_mistake_is_named_by_its_key(table: str, key: str, value: str, message
             "found no-primary twice",
         ),
         (
+            '[[core.servers]]\nname = "second"\naddress = "127.0.0.1"\nport = 8080\nmaxconn = 1',
+            "core.servers: wanted a place of its own for each, found 127.0.0.1:8080 twice",
+        ),
+        (
             '[[core.servers]]\nname = "near"\naddress = "10.100.0.1"\nport = 9469\nmaxconn = 1',
             "tunnel.metrics_port: wanted a port of its own, found 9469, which is taken by core.servers: near",
         ),
