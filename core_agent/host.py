@@ -15,7 +15,7 @@ from core_agent.haproxy import config as haproxy_config
 from core_agent.haproxy import variables as haproxy_variables
 from core_agent.haproxy.apply import Answers
 from core_agent.haproxy.facts import BackendFacts
-from core_agent.haproxy.frontend import WITHOUT_CERTIFICATE
+from core_agent.haproxy.frontend import IN_SANDBOX
 from core_agent.haproxy.plan import Step as ServerStep
 from core_agent.process import run
 from core_agent.roll import Burst
@@ -130,6 +130,6 @@ class Host:
 def check_haproxy(path: Path) -> None:
     """Let HAProxy read the file at ``path``; raises ``CommandFailed`` with its own words when it refuses.
 
-    All of it but the certificate, which is for root and HAProxy alone to read: `install` has that checked.
+    All of it but what cannot be had in the agent's sandbox; `install` has the whole of it checked.
     """
-    run(("haproxy", "-c", "-f", str(path)), doing=f"checking {path.name}", environment={WITHOUT_CERTIFICATE: "1"})
+    run(("haproxy", "-c", "-f", str(path)), doing=f"checking {path.name}", environment={IN_SANDBOX: "1"})

@@ -20,8 +20,9 @@ _SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_S
 # HAProxy has the names in lower case. Letters, digits and hyphens are what every application keeps apart.
 _MISSPELT = "^x([^-a-z0-9](forwarded|real[^a-z0-9]ip)|-(forwarded.*|real)[^-a-z0-9])"
 
-# Set in the environment, it makes HAProxy judge the file without the certificate, whose key the agent may not read.
-WITHOUT_CERTIFICATE = "DRAWBRIDGE_WITHOUT_CERTIFICATE"
+# Set in the environment, it makes HAProxy judge the file without what cannot be had in the agent's sandbox: the
+# certificate's key, which is not for the agent, and regular expressions, which HAProxy compiles to machine code.
+IN_SANDBOX = "DRAWBRIDGE_IN_SANDBOX"
 
 
 def tls_defaults(frontend: Frontend) -> Iterator[str]:
@@ -45,7 +46,7 @@ def _tls_bind(frontend: Frontend) -> Iterator[str]:
     if frontend.tls_bind is None:
         return
     yield "# The agent, which may not read the certificate's key, lets this file be checked without this line."
-    yield f".if !defined({WITHOUT_CERTIFICATE})"
+    yield f".if !defined({IN_SANDBOX})"
     yield f"bind {frontend.tls_bind} ssl crt {frontend.certificate} alpn h2,http/1.1"
     yield ".endif"
 
@@ -63,7 +64,9 @@ def _sender(frontend: Frontend) -> Iterator[str]:
     yield f"http-request del-header X-Real-IP{strangers}"
     yield f"http-request del-header X-Forwarded -m beg{strangers}"
     yield "# CGI's names make X_Forwarded_For, or X.Real.IP, the same variable. No proxy writes them so: nobody may."
+    yield f".if !defined({IN_SANDBOX})"
     yield f"http-request del-header {_MISSPELT} -m reg"
+    yield ".endif"
     told = " !{ req.hdr(X-Forwarded-Proto) -m found }"
     yield f"http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}{told}"
     yield f"http-request set-header X-Forwarded-Proto http if{told}"
@@ -75,8 +78,7 @@ def _redirect(frontend: Frontend) -> Iterator[str]:
         return
     _, _, port = frontend.tls_bind.partition(":")
     where = "" if port == "443" else f":{port}"
-    # The dollar is escaped for HAProxy, which else takes it for a variable of the environment.
-    host = r"%[req.hdr(Host),regsub(:[0-9]+\$,)]"
+    host = "%[req.hdr(Host),host_only]"
     plain = f"!{{ req.hdr(X-Forwarded-Proto) -i https }} !{{ path {frontend.health_path} }}"
     yield "# 308 keeps the method. Monitors that know no TLS still get the health path."
     yield f'http-request redirect location "https://{host}{where}%[pathq]" code 308 if {plain}'

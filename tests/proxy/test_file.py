@@ -65,7 +65,7 @@ def judged(text: str) -> str:
         path.write_text(text.replace(" group drawbridge-agent", ""))
         return subprocess.run(
             ("haproxy", "-c", "-f", str(path)),
-            env={"PATH": "/usr/sbin:/usr/bin", "DRAWBRIDGE_WITHOUT_CERTIFICATE": "1"},
+            env={"PATH": "/usr/sbin:/usr/bin", "DRAWBRIDGE_IN_SANDBOX": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -111,7 +111,7 @@ def test_plain_http_is_sent_to_tls(site: MakeSite, certificate: Path) -> None:
 def test_the_port_of_https_is_not_said_when_it_is_the_usual_one() -> None:
     """Users see the address that they know."""
     text = text_of(loaded('tls_bind = ":443"\ncertificate = "/x.pem"\n'))
-    assert r'"https://%[req.hdr(Host),regsub(:[0-9]+\$,)]%[pathq]" code 308' in text
+    assert '"https://%[req.hdr(Host),host_only]%[pathq]" code 308' in text
 
 
 def test_plain_http_may_stay(site: MakeSite, certificate: Path) -> None:
