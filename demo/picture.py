@@ -66,7 +66,7 @@ def draw(record: Record) -> str:
         for index, event in enumerate(record.events):
             column, row = divmod(index, rows)
             place = 0.075 + 0.46 * column, 0.012 + _LINE * (rows - 1 - row)
-            figure.text(*place, f"{index + 1:2d}   {event.at:.0f} s   {event.text}", color=_INK)
+            figure.text(*place, f"{index + 1} · {event.at:.0f} s · {event.text}", color=_INK)
         output = io.StringIO()
         figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
     return output.getvalue()

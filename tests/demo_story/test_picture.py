@@ -56,7 +56,7 @@ def test_the_picture_says_every_event_and_the_counts() -> None:
     found = texts(draw(RECORD))
     assert "requests per second, by who answered: of these 1,965 sent, 1 failed" in found
     said = [re.sub(r"\s+", " ", text).strip() for text in found]
-    assert {"1 5 s load climbs", "2 9 s alarm slots-short", "3 20 s <home> &"} <= set(said)
+    assert {"1 · 5 s · load climbs", "2 · 9 s · alarm slots-short", "3 · 20 s · <home> &"} <= set(said)
     assert {"1", "2", "3"} <= set(found)
 
 
