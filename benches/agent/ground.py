@@ -28,13 +28,14 @@ _ADMIN_SOCKET = "/run/haproxy/admin.sock"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _CHECK_LIMIT_S = 60
 
-# What differs from the drawbridge.toml that everybody starts with. At level 100 % both sides name the same weight.
+# What differs from the drawbridge.toml that everybody starts with. At level 100 %, and without a ramp to it, both sides
+# name the same weight.
 _SETTINGS = (
     (r"^public_address = .*", 'public_address = "{address}"'),
     (r"^ssh_host_key = .*", 'ssh_host_key = "{host_key}"'),
     (r"^network = .*", f'network = "{NETWORK}"\nquarantine_s = 0'),
     (r"^max_capacity = .*", "max_capacity = 4000"),
-    (r"^calm_percent = .*", "calm_percent = 100"),
+    (r"^calm_percent = .*", "calm_percent = 100\nramp_s = 0"),
 )
 
 _RESPONDER = """\
