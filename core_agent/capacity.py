@@ -136,10 +136,16 @@ class Capacity:
             return None
         hurried = _sum(full)
         knee = most * calm.held_s
-        rather = knee * _RATHER_LONGER <= slots and _answered_as_much(self._stretches, most, _FULL * slots)
-        if rather or knee * _LONGER <= slots:
+        as_much = _answered_as_much(self._stretches, most, _FULL * slots)
+        if knee * _LONGER <= slots or (as_much and knee * _RATHER_LONGER <= slots):
             fewer = max(1, round(knee))
-            return Suggestion(slots=fewer, reason=f"{_measured(hurried, calm)}: {fewer} slots serve as much")
+            # Without a sharp knee fewer slots do serve a little less: what was not seen is not promised.
+            why = (
+                f"{fewer} slots serve as much"
+                if as_much
+                else f"more than {fewer} slots mostly make requests wait inside"
+            )
+            return Suggestion(slots=fewer, reason=f"{_measured(hurried, calm)}: {why}")
         more = max(slots + 1, int(_STEP * slots))
         if self._busiest is not None and self._busiest.busy > _MORE * slots:
             more = min(more, round(self._busiest.per_s * calm.held_s))

@@ -3,7 +3,7 @@
 When the clocks change, a wall time may not exist or come twice. A beginning is then the earlier of the two moments that
 it could mean, so that no peak starts late; an end is counted with the offset of before the change. EventBridge
 Scheduler skips the first kind and invokes once for the second (User Guide, "Schedule types", daylight saving time): in
-that one night a year the next alarm that has something to say makes the change.
+that one night a year the sweep makes the change, within the minute that it looks at.
 """
 
 from __future__ import annotations

@@ -106,11 +106,16 @@ def test_the_reason_has_the_numbers() -> None:
     assert told(capacity, 50) == 60
     slow = Capacity()
     now = look(slow, busy=10, per_s=164)
-    look(slow, start=now, busy=50, per_s=410)
+    now = look(slow, start=now, busy=50, per_s=410)
     assert slow.suggestion(50) == Suggestion(
         slots=25,
-        reason="at 50 busy it answers 410/s in 122 ms each, at 10 busy in 61 ms: 25 slots serve as much",
+        reason="at 50 busy it answers 410/s in 122 ms each, at 10 busy in 61 ms: "
+        "more than 25 slots mostly make requests wait inside",
     )
+    look(slow, start=now, busy=25, per_s=410)
+    seen = slow.suggestion(50)
+    assert seen is not None
+    assert seen.reason.endswith(": 25 slots serve as much")  # now that they were seen to
 
 
 def test_a_server_without_a_sharp_knee_is_not_starved() -> None:
